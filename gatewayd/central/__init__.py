@@ -1,0 +1,1 @@
+"""The central reservation service as the session needs it."""

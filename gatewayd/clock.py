@@ -1,0 +1,40 @@
+"""The only place of the daemon that asks for the time or waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall clock for display and records, monotonic clock for every limit."""
+
+    def now(self) -> datetime.datetime:
+        """Return the wall clock's time, in UTC and aware of it."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary point; never goes back. Callable from every thread."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after this many monotonic seconds."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime.datetime:
+        """See `Clock`."""
+        return datetime.datetime.now(datetime.UTC)
+
+    def monotonic(self) -> float:
+        """See `Clock`."""
+        return time.monotonic()  # noqa: TID251 - this is the clock
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Clock`."""
+        await asyncio.sleep(seconds)

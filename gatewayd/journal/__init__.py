@@ -1,0 +1,1 @@
+"""The journal: what must survive a power cut. No secret, no card number."""

@@ -1,0 +1,116 @@
+"""What the session needs of the journal. `store.py` is the real one; the tests have one fake, under the same contract.
+
+Every method returns only when its effect is durable (synced), and raises JournalUnavailable when it cannot be.
+Names of outcomes and reasons are those of the gateway proto without prefix, in lower case.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """An attempt as the journal knows it."""
+
+    attempt_id: str
+    procedure: str
+    started_at: datetime.datetime
+    ended_at: datetime.datetime | None
+    outcome: str | None  # "done", "not_done", "unknown"; None while it runs
+    reason: str | None  # None while it runs, and with "done"
+    resolution: str | None  # what the centre learnt later: "done", "not_done", "closed_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """A message to the centre that has not been acknowledged. `kind` is "report" or "release"."""
+
+    item_id: int  # grows; delivered in this order within an attempt
+    attempt_id: str
+    kind: str
+    n: int = 0  # report: 1-3
+    outcome: str = ""  # report: "done", "not_done", "unknown"
+    chaining_value: bytes = b""  # report of done: 16 bytes
+    r_mac: bytes = b""  # report of done: 8 bytes
+    status_word: int = 0  # report of not_done
+    queued_at: datetime.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a restart found unfinished and closed."""
+
+    attempt_id: str
+    outcome: str  # "unknown" when a write had been intended and had no result, else "not_done"
+
+
+class JournalPort(Protocol):
+    """The journal."""
+
+    async def accept(self, attempt_id: str, procedure: str) -> bool:
+        """Record a new attempt; False when the id is known already (nothing is changed then)."""
+        ...
+
+    async def begun(self, attempt_id: str) -> None:
+        """Record that the centre is about to hear this id: from now on an ending without a report is released."""
+        ...
+
+    async def authorizing(self, attempt_id: str, n: int) -> None:
+        """Record that write n is about to be asked for."""
+        ...
+
+    async def intend(self, attempt_id: str, n: int) -> None:
+        """Record that write n is about to be handed to the card."""
+        ...
+
+    async def result(
+        self,
+        attempt_id: str,
+        n: int,
+        outcome: str,
+        *,
+        chaining_value: bytes = b"",
+        r_mac: bytes = b"",
+        status_word: int = 0,
+    ) -> OutboxItem:
+        """Record what became of write n and queue its report, in one commit; return the queued report."""
+        ...
+
+    async def finish(self, attempt_id: str, outcome: str, reason: str | None, *, release: bool) -> None:
+        """Record the attempt's outcome and, with `release`, queue its release, in one commit."""
+        ...
+
+    async def recover(self) -> list[Recovered]:
+        """Close what a stop left unfinished: intent without result is unknown (reported so), all else is released."""
+        ...
+
+    async def attempt(self, attempt_id: str) -> AttemptRecord | None:
+        """Return an attempt, or None."""
+        ...
+
+    async def unresolved(self) -> list[AttemptRecord]:
+        """Return the attempts whose outcome is unknown and unresolved, oldest first."""
+        ...
+
+    async def resolve(self, attempt_id: str, resolution: str) -> None:
+        """Record what the centre learnt of an unknown attempt."""
+        ...
+
+    async def pending(self) -> list[OutboxItem]:
+        """Return what the centre has not acknowledged, oldest first."""
+        ...
+
+    async def acknowledged(self, item_id: int) -> None:
+        """Drop an item from the outbox: the centre has recorded it."""
+        ...
+
+    async def probe(self) -> None:
+        """Prove that the journal can be written durably."""
+        ...
+
+    async def close(self) -> None:
+        """Close the file."""
+        ...
