@@ -1,0 +1,1 @@
+"""Everything that tests this project, and the rig the demo runs on."""
