@@ -1,0 +1,93 @@
+# Works on a bare Debian 12 with git and make, as root or as a user with sudo.
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PROTOS := $(shell find protos/jpkireset -name '*.proto')
+STUBS := protos/gen/jpkireset/descriptors.binpb
+PARTS := protos . centrald cardsim clients/phone
+SOURCES := gatewayd clients centrald cardsim protos/generate.py tests
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help:  ## list what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ready  ## one whole reset on the real PC/SC stack, every claim checked
+	@$(BIN)/python -m tests.rig.demo
+
+.PHONY: stack
+stack: ready  ## the same parts in the foreground to play with; PERSONA=forgotten, STACK_DIR=.run2
+	@$(BIN)/python -m tests.rig.stack
+
+.PHONY: test
+test: ready  ## everything: format, lint, types, architecture, protos, and all tests
+	@$(MAKE) --keep-going -j1 check-format check-lint check-types check-imports check-protos check-tests
+
+.PHONY: lint
+lint: ready  ## the same without the tests
+	@$(MAKE) --keep-going -j1 check-format check-lint check-types check-imports check-protos
+
+.PHONY: format
+format: ready  ## write the sources in the one format
+	$(BIN)/ruff check --fix --quiet $(SOURCES)
+	$(BIN)/ruff format --quiet $(SOURCES)
+	$(BIN)/buf format --write protos
+
+.PHONY: proto
+proto: ready  ## generate the stubs of the two contracts anew
+	$(BIN)/python protos/generate.py
+
+.PHONY: ready
+ready: packages $(VENV)/.installed $(STUBS)  ## install what is missing, without running anything
+
+.PHONY: requirements
+requirements:  ## lock the Python packages anew (needs uv)
+	cd requirements && for name in build dev; do \
+		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+			$$name.in --output-file $$name.txt $(UPGRADE); \
+	done
+
+.PHONY: clean
+clean:  ## remove everything that was made here, downloads included
+	rm -rf $(VENV) .cache .run protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: packages
+packages:
+	@tests/rig/packages.sh
+
+$(VENV)/.locked: requirements/build.txt requirements/dev.txt | packages
+	@echo "Python packages, pinned by hash, into $(VENV) (pyscard is compiled)"
+	@test -x $(BIN)/python || /usr/bin/python3 -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements/build.txt
+	@$(PIP) --require-hashes --no-build-isolation -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.locked $(patsubst %,%/pyproject.toml,$(PARTS))
+	@$(PIP) --no-deps --no-build-isolation $(patsubst %,--editable ./%,$(PARTS))
+	@touch $(STUBS) $@
+
+$(STUBS): $(PROTOS) protos/generate.py | $(VENV)/.installed
+	@$(BIN)/python protos/generate.py
+
+.PHONY: check-format check-lint check-types check-imports check-protos check-tests
+check-format:
+	ruff format --check $(SOURCES)
+check-lint:
+	ruff check $(SOURCES)
+check-types:
+	python -m mypy
+check-imports:
+	lint-imports
+check-protos:
+	buf lint protos
+	buf format --diff --exit-code protos
+check-tests:
+	python -m pytest -n 2 $(PYTEST_ARGS)
