@@ -1,0 +1,87 @@
+"""The configuration: one TOML file, every key known, every unit in its name or comment."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from gatewayd.errors import ConfigError
+
+
+class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The local socket for front-ends."""
+
+    socket: str = "/run/gatewayd/api.sock"  # path, at most 107 bytes
+    group: str = ""  # group that may connect (mode 0660); empty: the daemon's own user only (0600)
+
+
+class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The card reader."""
+
+    name: str  # full PC/SC name, or the name without its " XX YY" suffix when only one reader has it
+
+
+class Central(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The central reservation service."""
+
+    address: str  # host:port
+    certificate: str  # PEM file of this kiosk's certificate
+    key: str  # PEM file of its private key
+    authority: str  # PEM file of the authority that signs the centre's certificate
+    server_name: str = ""  # name expected in the centre's certificate; empty: the host of the address
+
+
+class JournalFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What survives a power cut."""
+
+    path: str = "/var/lib/gatewayd/journal.db"
+
+
+class MetricsAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Prometheus scrapes."""
+
+    address: str = "127.0.0.1:9464"  # loopback only; port 0: chosen, and told in the log line "serving"
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is logged."""
+
+    level: str = "info"  # debug, info, warning or error; no level shows a secret
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    reader: Reader
+    central: Central
+    api: Api = Api()
+    journal: JournalFile = JournalFile()
+    metrics: MetricsAddress = MetricsAddress()
+    log: Log = Log()
+
+
+_LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), less its final zero byte
+
+
+def load(path: Path) -> Config:
+    """Read and check the file. Raises ConfigError with the file, the key's path and what is wrong with it."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = msgspec.convert(raw, Config)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for key, address in (("central.address", config.central.address), ("metrics.address", config.metrics.address)):
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ConfigError(f"{path}: `{address}` is not host:port - at `$.{key}`")
+    if config.metrics.address.rpartition(":")[0] not in ("127.0.0.1", "[::1]", "localhost"):
+        raise ConfigError(f"{path}: only a loopback address is served without TLS - at `$.metrics.address`")
+    if len(config.api.socket.encode()) > _LONGEST_SOCKET_PATH:
+        raise ConfigError(f"{path}: longer than {_LONGEST_SOCKET_PATH} bytes - at `$.api.socket`")
+    if config.log.level not in ("debug", "info", "warning", "error"):
+        raise ConfigError(f"{path}: `{config.log.level}` is not a level - at `$.log.level`")
+    return config
