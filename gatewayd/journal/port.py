@@ -1,6 +1,7 @@
 """What the session needs of the journal. `store.py` is the real one; the tests have one fake, under the same contract.
 
 Every method returns only when its effect is durable (synced), and raises JournalUnavailable when it cannot be.
+A step that would go back (a second outcome, a result for a write that was never intended) raises ValueError.
 Names of outcomes and reasons are those of the gateway proto without prefix, in lower case.
 """
 
@@ -37,6 +38,7 @@ class OutboxItem:
     r_mac: bytes = b""  # report of done: 8 bytes
     status_word: int = 0  # report of not_done
     queued_at: datetime.datetime | None = None
+    rejected: str = ""  # the status code with which the centre refused it for good; "" while it may be sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,15 @@ class JournalPort(Protocol):
         ...
 
     async def pending(self) -> list[OutboxItem]:
-        """Return what the centre has not acknowledged, oldest first."""
+        """Return what the centre has not acknowledged, oldest first; what it has rejected is marked and stays."""
         ...
 
     async def acknowledged(self, item_id: int) -> None:
-        """Drop an item from the outbox: the centre has recorded it."""
+        """Drop an item from the outbox: the centre has recorded it. Its receipt is erased."""
+        ...
+
+    async def rejected(self, item_id: int, code: str) -> None:
+        """Mark an item that the centre will never take; it is not sent again, and people see it."""
         ...
 
     async def probe(self) -> None:

@@ -1,0 +1,265 @@
+"""What each entry of the journal means in SQL: the only place that states which step may follow which.
+
+Plain functions on one open transaction; the caller commits. An attempt goes forward only::
+
+    accept → begun → authorizing(n) → intend(n) → result(n) → finish → resolve
+
+A step that would go back raises ValueError: the caller's mistake, never an answer of the disk.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sqlite3
+from dataclasses import dataclass
+
+from gatewayd.journal.port import AttemptRecord, OutboxItem, Recovered
+
+CHAINING_VALUE_LENGTH = 16  # GPC_SPE_014 6.2.4: the full C-MAC
+R_MAC_LENGTH = 8  # GPC_SPE_014 6.2.5: S8 mode
+RESTARTED = "restarted"
+
+_ATTEMPT = "SELECT attempt_id, procedure, started_at, ended_at, outcome, reason, resolution FROM attempts"
+_ITEM = """
+    SELECT item_id, attempt_id, kind, n, outcome, chaining_value, r_mac, status_word, queued_at, rejected FROM outbox
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one write, and what the card proved."""
+
+    outcome: str
+    chaining_value: bytes = b""
+    r_mac: bytes = b""
+    status_word: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a receipt that is none."""
+        lengths = (CHAINING_VALUE_LENGTH, R_MAC_LENGTH) if self.outcome == "done" else (0, 0)
+        if (len(self.chaining_value), len(self.r_mac)) != lengths:
+            raise ValueError("a receipt belongs to a write that was done, whole, and to no other")
+
+
+def accept(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, procedure: str) -> bool:
+    """Enter a new attempt; False when the id is known."""
+    sql = "INSERT INTO attempts (attempt_id, procedure, started_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+    if not db.execute(sql, (attempt_id, procedure, _text(at))).rowcount:
+        return False
+    _note(db, at, attempt_id, "accepted", detail=procedure)
+    return True
+
+
+def begun(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str) -> None:
+    """Enter that the centre is about to hear the id."""
+    _require_open(db, attempt_id)
+    sql = "UPDATE attempts SET begun_at = ? WHERE attempt_id = ? AND begun_at IS NULL"
+    if db.execute(sql, (_text(at), attempt_id)).rowcount:
+        _note(db, at, attempt_id, "begun")
+
+
+def authorizing(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, n: int) -> None:
+    """Enter that write n is about to be asked for; again only while nothing came of it."""
+    _require_open(db, attempt_id)
+    (last,) = db.execute("SELECT coalesce(max(n), 0) FROM writes WHERE attempt_id = ?", (attempt_id,)).fetchone()
+    if n == last + 1:
+        sql = "INSERT INTO writes (attempt_id, n, authorizing_at) VALUES (?, ?, ?)"
+        db.execute(sql, (attempt_id, n, _text(at)))
+    elif _write(db, attempt_id, n) != (None, None):
+        raise ValueError(f"write {n} cannot be asked for now")
+    _note(db, at, attempt_id, "authorizing", n)
+
+
+def intend(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, n: int) -> None:
+    """Enter that write n is about to be handed to the card; never twice."""
+    _require_open(db, attempt_id)
+    if _write(db, attempt_id, n) != (None, None):
+        raise ValueError(f"write {n} was intended, or ended, before")
+    db.execute("UPDATE writes SET intended_at = ? WHERE attempt_id = ? AND n = ?", (_text(at), attempt_id, n))
+    _note(db, at, attempt_id, "intended", n)
+
+
+def result(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, n: int, what: Result) -> OutboxItem:
+    """Enter what became of write n and queue the report; the same content again returns the same report.
+
+    Only *unknown* may be followed, once, by *done* or *not done*; also after the attempt has ended, for an answer that
+    came late.
+    """
+    intended_at, before = _write(db, attempt_id, n)
+    queued = _queued(db, attempt_id, "report", n, what.outcome)
+    if queued is not None:
+        if queued.status_word != what.status_word or queued.chaining_value not in (b"", what.chaining_value):
+            raise ValueError(f"write {n} has another result of this kind")
+        return queued
+    if before not in (None, "unknown"):
+        raise ValueError(f"write {n} has a definite result")
+    if intended_at is None and what.outcome != "not_done":
+        raise ValueError(f"write {n} was never handed to the card")
+    sql = "UPDATE writes SET outcome = ?, outcome_at = ?, status_word = ? WHERE attempt_id = ? AND n = ?"
+    db.execute(sql, (what.outcome, _text(at), what.status_word, attempt_id, n))
+    _note(db, at, attempt_id, "result", n, what.outcome)
+    return _queue(db, at, attempt_id, "report", n, what)
+
+
+def finish(
+    db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, outcome: str, reason: str | None, *, release: bool
+) -> None:
+    """Enter the attempt's outcome, once, and queue its release when the centre has heard of it.
+
+    The outcome may not contradict the writes: *done* needs one that was done, *not done* one that is neither done nor
+    unknown, and no attempt ends while a write was handed to the card and has no result.
+    """
+    row = db.execute("SELECT outcome, reason, begun_at FROM attempts WHERE attempt_id = ?", (attempt_id,)).fetchone()
+    if row is None:
+        raise ValueError("no such attempt")
+    if row[0] is not None:
+        if row[:2] != (outcome, reason):
+            raise ValueError("the attempt has ended otherwise")
+        return
+    writes = db.execute("SELECT outcome, intended_at FROM writes WHERE attempt_id = ?", (attempt_id,)).fetchall()
+    outcomes = {write[0] for write in writes}
+    if any(write[0] is None and write[1] is not None for write in writes):
+        raise ValueError("a write has no result yet")
+    if (outcome == "done" and "done" not in outcomes) or (outcome == "not_done" and outcomes & {"done", "unknown"}):
+        raise ValueError("the outcome contradicts what became of the writes")
+    sql = "UPDATE attempts SET outcome = ?, reason = ?, ended_at = ? WHERE attempt_id = ?"
+    db.execute(sql, (outcome, reason, _text(at), attempt_id))
+    _note(db, at, attempt_id, "finished", detail=outcome if reason is None else f"{outcome} {reason}")
+    if release and row[2] is not None:
+        _queue(db, at, attempt_id, "release")
+
+
+def recover(db: sqlite3.Connection, at: datetime.datetime) -> list[Recovered]:
+    """Close every open attempt: what may have reached the card is unknown, what certainly has not is released."""
+    open_attempts = db.execute("SELECT attempt_id FROM attempts WHERE outcome IS NULL ORDER BY started_at").fetchall()
+    return [_recover_one(db, at, attempt_id) for (attempt_id,) in open_attempts]
+
+
+def _recover_one(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str) -> Recovered:
+    sql = "SELECT n FROM writes WHERE attempt_id = ? AND intended_at IS NOT NULL AND outcome IS NULL"
+    for (n,) in db.execute(sql, (attempt_id,)).fetchall():
+        result(db, at, attempt_id, n, Result("unknown"))
+    sql = "SELECT outcome FROM writes WHERE attempt_id = ? ORDER BY n"
+    outcomes = [outcome for (outcome,) in db.execute(sql, (attempt_id,))]
+    outcome = next((known for known in ("done", "unknown") if known in outcomes), "not_done")
+    # A release says "not done" for each write without a report. Where a report closed the last write it has nothing
+    # to say, unless the attempt itself still waits at the centre.
+    release = outcome == "not_done" or outcomes[-1] is None
+    finish(db, at, attempt_id, outcome, None if outcome == "done" else RESTARTED, release=release)
+    return Recovered(attempt_id, outcome)
+
+
+def resolve(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, resolution: str) -> None:
+    """Enter, once, what the centre learnt of an attempt whose outcome is unknown."""
+    row = db.execute("SELECT outcome, resolution FROM attempts WHERE attempt_id = ?", (attempt_id,)).fetchone()
+    if row == ("unknown", resolution):
+        return
+    if row != ("unknown", None):
+        raise ValueError("only an unresolved attempt can be resolved")
+    db.execute("UPDATE attempts SET resolution = ? WHERE attempt_id = ?", (resolution, attempt_id))
+    _note(db, at, attempt_id, "resolved", detail=resolution)
+
+
+def attempt(db: sqlite3.Connection, attempt_id: str) -> AttemptRecord | None:
+    """Return an attempt, or None."""
+    row = db.execute(f"{_ATTEMPT} WHERE attempt_id = ?", (attempt_id,)).fetchone()
+    return None if row is None else _attempt(row)
+
+
+def unresolved(db: sqlite3.Connection) -> list[AttemptRecord]:
+    """Return the unknown and unresolved attempts, oldest first."""
+    sql = f"{_ATTEMPT} WHERE outcome = 'unknown' AND resolution IS NULL ORDER BY started_at"
+    return [_attempt(row) for row in db.execute(sql)]
+
+
+def pending(db: sqlite3.Connection) -> list[OutboxItem]:
+    """Return what the centre has not acknowledged, oldest first; the rejected ones too, marked."""
+    return [_item(row) for row in db.execute(f"{_ITEM} WHERE acknowledged_at IS NULL ORDER BY item_id")]
+
+
+def acknowledged(db: sqlite3.Connection, at: datetime.datetime, item_id: int) -> bool:
+    """Take an item out of the outbox and erase its receipt; tell whether there was one."""
+    sql = "SELECT attempt_id, n, kind, length(r_mac) FROM outbox WHERE item_id = ? AND acknowledged_at IS NULL"
+    row = db.execute(sql, (item_id,)).fetchone()
+    if row is None:
+        return False
+    sql = "UPDATE outbox SET acknowledged_at = ?, chaining_value = x'', r_mac = x'' WHERE item_id = ?"
+    db.execute(sql, (_text(at), item_id))
+    _note(db, at, row[0], "acknowledged", row[1] or None, row[2])
+    return bool(row[3])
+
+
+def rejected(db: sqlite3.Connection, at: datetime.datetime, item_id: int, code: str) -> None:
+    """Mark an item that the centre will never take."""
+    row = db.execute("SELECT attempt_id, n, kind FROM outbox WHERE item_id = ?", (item_id,)).fetchone()
+    if row is None:
+        raise ValueError("no such item")
+    db.execute("UPDATE outbox SET rejected = ? WHERE item_id = ?", (code, item_id))
+    _note(db, at, row[0], "rejected", row[1] or None, f"{row[2]} {code}")
+
+
+def probe(db: sqlite3.Connection, at: datetime.datetime) -> None:
+    """Change one row."""
+    db.execute("INSERT INTO probe VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at", (_text(at),))
+
+
+def _require_open(db: sqlite3.Connection, attempt_id: str) -> None:
+    row = db.execute("SELECT outcome FROM attempts WHERE attempt_id = ?", (attempt_id,)).fetchone()
+    if row != (None,):
+        raise ValueError("no such attempt, or it has ended")
+
+
+def _write(db: sqlite3.Connection, attempt_id: str, n: int) -> tuple[str | None, str | None]:
+    sql = "SELECT intended_at, outcome FROM writes WHERE attempt_id = ? AND n = ?"
+    row: tuple[str | None, str | None] | None = db.execute(sql, (attempt_id, n)).fetchone()
+    if row is None:
+        raise ValueError(f"write {n} was never asked for")
+    return row
+
+
+def _queue(
+    db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, kind: str, n: int = 0, what: Result | None = None
+) -> OutboxItem:
+    what = what or Result("")
+    values = (attempt_id, kind, n, what.outcome, what.chaining_value, what.r_mac, what.status_word, _text(at))
+    db.execute(
+        "INSERT INTO outbox (attempt_id, kind, n, outcome, chaining_value, r_mac, status_word, queued_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    queued = _queued(db, attempt_id, kind, n, what.outcome)
+    assert queued is not None
+    return queued
+
+
+def _queued(db: sqlite3.Connection, attempt_id: str, kind: str, n: int, outcome: str) -> OutboxItem | None:
+    where = "WHERE attempt_id = ? AND kind = ? AND n = ? AND outcome = ?"
+    row = db.execute(f"{_ITEM} {where}", (attempt_id, kind, n, outcome)).fetchone()
+    return None if row is None else _item(row)
+
+
+def _note(
+    db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, event: str, n: int | None = None, detail: str = ""
+) -> None:
+    sql = "INSERT INTO timeline (attempt_id, at, event, n, detail) VALUES (?, ?, ?, ?, ?)"
+    db.execute(sql, (attempt_id, _text(at), event, n, detail or None))
+
+
+def _text(at: datetime.datetime) -> str:
+    return at.isoformat(timespec="microseconds")
+
+
+def _time(text: str | None) -> datetime.datetime | None:
+    return None if text is None else datetime.datetime.fromisoformat(text)
+
+
+def _attempt(row: tuple[str, str, str, str | None, str | None, str | None, str | None]) -> AttemptRecord:
+    attempt_id, procedure, started_at, ended_at, outcome, reason, resolution = row
+    started = datetime.datetime.fromisoformat(started_at)
+    return AttemptRecord(attempt_id, procedure, started, _time(ended_at), outcome, reason, resolution)
+
+
+def _item(row: tuple[int, str, str, int, str, bytes, bytes, int, str, str]) -> OutboxItem:
+    item_id, attempt_id, kind, n, outcome, chaining_value, r_mac, status_word, queued_at, code = row
+    at = _time(queued_at)
+    return OutboxItem(item_id, attempt_id, kind, n, outcome, chaining_value, r_mac, status_word, at, code)
