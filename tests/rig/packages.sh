@@ -31,7 +31,7 @@ as_root() {
     fi
 }
 
-apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
+apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@"; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -39,17 +39,20 @@ installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = i
 install_quietly() {
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
-        # shellcheck disable=SC2064 # the path is meant to be fixed now
-        trap "as_root rm -f $policy" EXIT INT TERM
+        trap 'as_root rm -f $policy' EXIT
+        trap 'exit 130' INT TERM
         printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
         as_root chmod 755 $policy
     fi
     # shellcheck disable=SC2086 # a list of words
-    apt install -y --no-install-recommends $missing || { apt update && apt install -y --no-install-recommends $missing; }
+    set -- install -y --no-install-recommends $missing
+    { apt "$@" || { apt update && apt "$@"; }; } >.cache/packages.log 2>&1 || {
+        cat .cache/packages.log >&2
+        exit 1
+    }
     case " $missing " in *' pcscd '*)
-        if command -v systemctl >/dev/null; then
-            as_root systemctl disable --quiet pcscd.socket pcscd.service 2>/dev/null || true
-        fi
+        if command -v systemctl >/dev/null; then disable=systemctl; else disable=deb-systemd-helper; fi
+        as_root $disable disable pcscd.socket pcscd.service >/dev/null 2>&1 || true
     esac
 }
 
@@ -66,6 +69,7 @@ while read -r package why; do
 done <<LIST
 $NEEDED
 LIST
+mkdir -p .cache
 [ -z "$missing" ] || install_quietly
 
 if [ ! -e $DRIVER ]; then
@@ -73,7 +77,7 @@ if [ ! -e $DRIVER ]; then
     rm -rf .cache/vpcd
     mkdir -p .cache/vpcd/package
     cd .cache/vpcd/package
-    fetch_driver || { apt update && fetch_driver; }
+    fetch_driver 2>/dev/null || { apt update && fetch_driver; }
     dpkg-deb -x vsmartcard-vpcd_*.deb .
     cp usr/lib/*/drivers/serial/libifdvpcd.so.* ../libifdvpcd.so
 fi
