@@ -1,0 +1,1 @@
+"""The operators' command line of the kiosk daemon. Speaks to its Unix socket and to nothing else."""

@@ -1,0 +1,79 @@
+"""The command line: options and help. Everything that needs the daemon is imported when a command runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import typer
+
+from gatewayctl import exits
+
+app = typer.Typer(
+    help="Operates the kiosk daemon that resets the signing password (署名用パスワード) of a My Number Card.",
+    epilog=exits.HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help starts in half the time
+    pretty_exceptions_enable=False,  # they would print local variables
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of text.")]
+
+
+@app.callback()
+def gatewayctl(
+    context: typer.Context,
+    socket: Annotated[
+        str, typer.Option(envvar="GATEWAYD_SOCKET", help="The daemon's Unix socket.")
+    ] = "/run/gatewayd/api.sock",
+) -> None:
+    """Keep the options of all commands."""
+    context.obj = socket
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Print it again after every change, until Ctrl-C.")] = False,
+) -> None:
+    """Tell whether a reset could begin now, and if not, why."""
+    from gatewayctl import run
+
+    raise typer.Exit(run.status(context.obj, as_json=as_json, watch=watch))
+
+
+@app.command(epilog=exits.HELP)
+def reset(
+    context: typer.Context,
+    as_json: Json = False,
+    attempt_id: Annotated[
+        UUID | None, typer.Option(help="Id of the attempt; made up when not given.", metavar="UUID")
+    ] = None,
+) -> None:
+    """Reset the signing password of the card on the reader, as a dialogue in this terminal.
+
+    Running it means 「同意する」. The PIN and the new password (twice) are asked hidden; the last try of the PIN
+    wants a "yes" first. Ctrl-C cancels and waits for the outcome; a second one leaves without it.
+
+    When standard input is not a terminal, it is read one line for each question, in the order of the questions:
+    PIN (before it "yes" if one try is left), new password, the same again. The end of input cancels. With --json,
+    standard output has one object for each view and one for the ending, never a secret; the dialogue's own words are
+    on standard error.
+    """
+    from gatewayctl import run
+
+    raise typer.Exit(run.reset(context.obj, str(attempt_id or uuid4()), as_json=as_json))
+
+
+@app.command(epilog=exits.HELP)
+def attempt(
+    context: typer.Context,
+    attempt_id: Annotated[UUID, typer.Argument(help="The attempt's id.", metavar="ID")],
+    as_json: Json = False,
+) -> None:
+    """Tell what became of an attempt, as the daemon's record has it."""
+    from gatewayctl import run
+
+    raise typer.Exit(run.attempt(context.obj, str(attempt_id), as_json=as_json))

@@ -1,0 +1,76 @@
+"""The commands' bodies, apart from the command line so that `--help` needs neither grpc nor the contract."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TextIO
+
+from gatewayctl import texts
+from gatewayctl.conversation import Conversation
+from gatewayctl.exits import ExitCode
+from gatewayctl.link import BrokenCallError, open_link
+from gatewayctl.report import Reporter
+from gatewayctl.status import show_attempt, show_status, watch_status
+from gatewayctl.terminal import Terminal
+
+
+def status(socket: str, *, as_json: bool, watch: bool) -> ExitCode:
+    """Run `gatewayctl status`."""
+
+    async def work() -> ExitCode:
+        async with open_link(socket) as link:
+            if watch:
+                await watch_status(link, as_lines=as_json)
+            return await show_status(link, as_lines=as_json)
+
+    try:
+        return _translated(socket, work)
+    except KeyboardInterrupt:
+        return ExitCode.DONE if watch else ExitCode.LEFT
+
+
+def attempt(socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:
+    """Run `gatewayctl attempt`."""
+
+    async def work() -> ExitCode:
+        async with open_link(socket) as link:
+            return await show_attempt(link, attempt_id, as_lines=as_json)
+
+    return _translated(socket, work)
+
+
+def reset(socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:
+    """Run `gatewayctl reset`."""
+
+    async def work() -> ExitCode:
+        words = sys.stderr if as_json else sys.stdout
+        terminal = Terminal(sys.stdin.fileno(), lambda text: _write(words, text))
+        emit = (lambda line: _write(sys.stdout, f"{line}\n")) if as_json else None
+        async with open_link(socket) as link:
+            conversation = Conversation(link, terminal, Reporter(terminal.say, emit), attempt_id)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, conversation.interrupt)
+            loop.add_signal_handler(signal.SIGCONT, terminal.hush_again)
+            with terminal.hushed():
+                terminal.say(texts.TERMS)
+                ending = await conversation.run()
+            return ending.exit_code
+
+    return _translated(socket, work)
+
+
+def _translated(socket: str, work: Callable[[], Coroutine[None, None, ExitCode]]) -> ExitCode:
+    try:
+        return asyncio.run(work())
+    except BrokenCallError as error:
+        _write(sys.stderr, f"No answer from the daemon at {socket} ({error}). Is gatewayd running?\n")
+        return ExitCode.BROKEN_CALL
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text)
+    stream.flush()

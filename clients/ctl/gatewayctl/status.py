@@ -1,0 +1,105 @@
+"""What `status` and `attempt` print."""
+
+from __future__ import annotations
+
+import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from jpkireset.gateway.v1.gateway_service_pb2 import Attempt, ReadinessProblem, Status
+from jpkireset.gateway.v1.reset_service_pb2 import OUTCOME_UNSPECIFIED, State
+from rich.console import Console
+from rich.table import Table
+
+from gatewayctl import texts
+from gatewayctl.exits import ExitCode
+from gatewayctl.link import Link, NoSuchAttemptError
+from gatewayctl.report import as_json, exit_code_of, name_of, outcome_lines
+
+TOKYO = datetime.timezone(datetime.timedelta(hours=9), "Asia/Tokyo")  # no summer time since 1951
+
+
+async def show_status(link: Link, *, as_lines: bool) -> ExitCode:
+    """Print the status once. Raises BrokenCallError."""
+    return _print_status(await link.status(), as_lines=as_lines)
+
+
+async def watch_status(link: Link, *, as_lines: bool) -> None:
+    """Print the status now and after every change, until the call breaks. Raises BrokenCallError."""
+    async for status in link.watch():
+        _print_status(status, as_lines=as_lines)
+
+
+async def show_attempt(link: Link, attempt_id: str, *, as_lines: bool) -> ExitCode:
+    """Print what the daemon knows of an attempt. Raises BrokenCallError."""
+    console = Console(highlight=False, markup=False)
+    try:
+        attempt = await link.attempt(attempt_id)
+    except NoSuchAttemptError:
+        if as_lines:
+            _emit(console, as_json("no_such_attempt", attempt_id=attempt_id))
+        else:
+            console.print("The daemon never accepted an attempt of this id.")
+        return ExitCode.NO_SUCH_ATTEMPT
+    if as_lines:
+        _emit(console, as_json("attempt", attempt=attempt))
+    else:
+        console.print(_attempt_table(attempt))
+        lines = outcome_lines(attempt.outcome, attempt.reason) if attempt.outcome else ["The attempt is still running."]
+        for line in lines:
+            console.print(line)
+    return exit_code_of(attempt.outcome, attempt.reason)
+
+
+def _print_status(status: Status, *, as_lines: bool) -> ExitCode:
+    console = Console(highlight=False, markup=False)
+    if as_lines:
+        _emit(console, as_json("status", status=status))
+    else:
+        console.print(_status_table(status))
+    return ExitCode.DONE if status.ready else ExitCode.UNAVAILABLE
+
+
+def _emit(console: Console, line: str) -> None:
+    console.out(line, highlight=False)  # one line, however long
+
+
+def _status_table(status: Status) -> Table:
+    rows = [("Ready", "yes" if status.ready else "no")]
+    for problem in status.problems:
+        name = name_of(ReadinessProblem, problem)
+        rows.append(("Problem", texts.READINESS_PROBLEMS.get(name) or name))
+    rows.append(("Reader", status.reader or "none"))
+    rows.append(("Card", "on the reader" if status.card_present else "none"))
+    if status.running_attempt_id:
+        rows.append(("Running attempt", status.running_attempt_id))
+        rows.append(("State", name_of(State, status.running_state).removeprefix("STATE_").lower()))
+    else:
+        rows.append(("Running attempt", "none"))
+    rows.append(("Unresolved attempts", str(status.unresolved_attempts)))
+    rows.append(("Pending reports", str(status.pending_reports)))
+    if status.HasField("opens_at"):
+        rows.append(("Opens", _local(status.opens_at)))
+    if status.HasField("closes_at"):
+        rows.append(("Closes", _local(status.closes_at)))
+    rows.append(("Kiosk", status.kiosk_id))
+    rows.append(("Version", status.version))
+    return _table(rows)
+
+
+def _attempt_table(attempt: Attempt) -> Table:
+    rows = [("Attempt", attempt.attempt_id), ("State", name_of(State, attempt.state).removeprefix("STATE_").lower())]
+    rows.append(("Started", _local(attempt.started_at)))
+    if attempt.outcome != OUTCOME_UNSPECIFIED and attempt.HasField("ended_at"):
+        rows.append(("Ended", _local(attempt.ended_at)))
+    return _table(rows)
+
+
+def _table(rows: list[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _local(moment: Timestamp) -> str:
+    return f"{moment.ToDatetime(tzinfo=datetime.UTC).astimezone(TOKYO):%a %Y-%m-%d %H:%M:%S} (Asia/Tokyo)"
