@@ -1,0 +1,247 @@
+"""The three long-running parts as real processes, each usable alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tests.rig.pcscd import VirtualReader
+from tests.rig.process import BIN, Process, RigError, run
+from tests.rig.site import Site
+
+
+class Part:
+    """A program that says with one JSON line when it serves, and can be stopped, killed and started again."""
+
+    name: str
+    ready_event: str
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> Process:
+        """The running program. Raises RigError when it is not started."""
+        if self._process is None:
+            raise RigError(f"{self.name} is not started")
+        return self._process
+
+    def command(self) -> Sequence[str | Path]:
+        """Return the command line."""
+        raise NotImplementedError
+
+    def environment(self) -> Mapping[str, str]:
+        """Return what is added to the environment."""
+        return {}
+
+    def launch(self) -> None:
+        """Start the program without waiting for it."""
+        if self._process is not None:
+            raise RigError(f"{self.name} runs already")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._process = Process(self.name, self.command(), log=self.log, env=self.environment())
+
+    def wait_ready(self) -> None:
+        """Wait until it serves. Raises RigError."""
+        self.serving(self.process.wait_for_event(self.ready_event))
+
+    def serving(self, event: dict[str, Any]) -> None:
+        """Take what the program tells of itself when it serves."""
+
+    def start(self) -> Self:
+        """Start the program and wait until it serves. Raises RigError."""
+        self.launch()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End the program (SIGTERM). Raises RigError unless it ends in time with exit code 0."""
+        process, self._process = self.process, None
+        code = process.stop()
+        if code:
+            raise RigError(f"{self.name} ended with {code}, see {self.log}")
+
+    def kill(self) -> None:
+        """End the program as a power cut would (SIGKILL)."""
+        process, self._process = self.process, None
+        process.kill()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the program a signal."""
+        self.process.signal(number)
+
+    def restart(self) -> None:
+        """Stop the program and start it again."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Make sure that it does not run; harmless when repeated."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class CardSimulator(Part):
+    """Cards and the slots they can be put into."""
+
+    name = "cardsim"
+    ready_event = "ready"
+
+    def __init__(
+        self,
+        cards: Sequence[Path],
+        slots: Mapping[str, VirtualReader],
+        *,
+        control: Path,
+        ledger: Path,
+        log: Path,
+        insert: str | None = None,
+    ) -> None:
+        super().__init__(log)
+        self.cards = list(cards)
+        self.slots = {name.lower(): reader for name, reader in slots.items()}
+        self.control = control
+        self.ledger = ledger
+        self.first_insert = insert
+
+    def command(self) -> Sequence[str | Path]:
+        """See `Part`."""
+        words: list[str | Path] = [BIN / "cardsim", "run", *self.cards, "--control", self.control]
+        for name, reader in self.slots.items():
+            words += ["--slot", f"{name}={reader.port}"]
+        words += ["--ledger", self.ledger]
+        if self.first_insert is not None:
+            words += ["--insert", self.first_insert]
+        return words
+
+    def insert(self, card: str, slot: str = "kiosk") -> None:
+        """Put a card (by its file's stem) into a slot."""
+        self._tell("insert", card, slot)
+
+    def remove(self, slot: str = "kiosk") -> None:
+        """Take the card out of a slot."""
+        self._tell("remove", slot)
+
+    def move(self, source: str, target: str) -> None:
+        """Take the card out of one slot and put it into another."""
+        self._tell("move", source, target)
+
+    def show(self, card: str) -> dict[str, Any]:
+        """Return the card's whole state, secret values included."""
+        shown = json.loads(self._tell("show", card, "--json"))
+        assert isinstance(shown, dict)
+        return shown
+
+    def commands(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return the ledger's entries with a number above `since`, oldest first."""
+        entries = (json.loads(line) for line in self.ledger.read_text().splitlines())
+        return [entry for entry in entries if entry["seq"] > since]
+
+    def _tell(self, *words: str) -> str:
+        return run([BIN / "cardsim", *words, "--control", self.control])
+
+
+class Centrald(Part):
+    """The central service on its embedded database."""
+
+    name = "centrald"
+    ready_event = "serving"
+
+    def __init__(self, site: Site, *, log: Path) -> None:
+        super().__init__(log)
+        self.site = site
+        self.kiosk_address = ""
+        self.phone_address = ""
+
+    @property
+    def authority(self) -> Path:
+        """What clients verify the server's certificate with."""
+        return self.site.central / "tls/server-ca.pem"
+
+    def command(self) -> Sequence[str | Path]:
+        """See `Part`."""
+        return [BIN / "centrald", "serve", "--directory", self.site.central]
+
+    def serving(self, event: dict[str, Any]) -> None:
+        """See `Part`."""
+        self.kiosk_address = event["kiosk_address"]
+        self.phone_address = event["phone_address"]
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Return the centre's ledger, oldest entry first."""
+        text = run([BIN / "centrald", "ledger", "show", "--json", "--directory", self.site.central])
+        return [json.loads(line) for line in text.splitlines()]
+
+
+class Gatewayd(Part):
+    """The kiosk's daemon."""
+
+    name = "gatewayd"
+    ready_event = "serving"
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        site: Site,
+        central_address: str,
+        socket: Path,
+        reader: str,
+        pcsc: Mapping[str, str],
+        log: Path,
+    ) -> None:
+        super().__init__(log)
+        directory.mkdir(parents=True, exist_ok=True)
+        self.socket = socket
+        self.config = directory / "gatewayd.toml"
+        self.journal = directory / "journal.db"
+        self.metrics_url = ""
+        self._pcsc = pcsc
+        sections: dict[str, dict[str, object]] = {
+            "api": {"socket": socket},
+            "reader": {"name": reader},
+            "central": {
+                "address": central_address,
+                "certificate": site.kiosk / "kiosk.pem",
+                "key": site.kiosk / "kiosk.key",
+                "authority": site.kiosk / "server-ca.pem",
+            },
+            "journal": {"path": self.journal},
+            "metrics": {"address": "127.0.0.1:0"},
+        }
+        self.config.write_text(toml(sections))
+
+    def command(self) -> Sequence[str | Path]:
+        """See `Part`."""
+        return [BIN / "gatewayd", "--config", self.config]
+
+    def environment(self) -> Mapping[str, str]:
+        """See `Part`."""
+        return self._pcsc
+
+    def serving(self, event: dict[str, Any]) -> None:
+        """See `Part`."""
+        self.metrics_url = f"http://{event['metrics_address']}/metrics"
+
+
+def toml(sections: Mapping[str, Mapping[str, object]]) -> str:
+    """Return sections of strings as TOML (a JSON string is a TOML string, too)."""
+    lines = []
+    for section, values in sections.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(str(value))}" for key, value in values.items()), ""]
+    return "\n".join(lines)
