@@ -14,6 +14,7 @@ Expected answers (a wrong PIN, a refused reservation) are values of the layer th
     │   └── DeadlineExceeded   the job's budget is over; nothing further is sent
     ├── CardProtocolError      the card answered what no card of this kind answers
     ├── CentralUnavailable     no answer from the centre
+    ├── CentralRejected        the centre will never take this report or release
     └── JournalUnavailable     the journal cannot be made durable
 """
 
@@ -70,6 +71,14 @@ class CentralUnavailable(GatewayError):
     def __init__(self, detail: str) -> None:
         super().__init__(f"central service unavailable: {detail}")
         self.detail = detail
+
+
+class CentralRejected(GatewayError):
+    """The centre refused a report or release for good: a repeat cannot help. `code` is the gRPC code in lower case."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"rejected by the central service: {code}")
+        self.code = code
 
 
 class JournalUnavailable(GatewayError):

@@ -1,4 +1,4 @@
-"""What the session needs of the centre. `client.py` is the real one; the tests have one fake, under the same contract."""
+"""What the session needs of the centre. `client.py` is the real one; the tests have a fake, under the same contract."""
 
 from __future__ import annotations
 
@@ -142,9 +142,7 @@ class CentralPort(Protocol):
         """Begin the attempt and fetch what the card is to sign. Repeated within the step: idempotent."""
         ...
 
-    async def check_reservation(
-        self, attempt_id: str, certificate: bytes, signature: bytes
-    ) -> Reservation | Refused:
+    async def check_reservation(self, attempt_id: str, certificate: bytes, signature: bytes) -> Reservation | Refused:
         """Show the user certificate (DER) and its signature (256 bytes) over the statement."""
         ...
 
@@ -153,11 +151,11 @@ class CentralPort(Protocol):
         ...
 
     async def report_outcome(self, report: Report) -> Acknowledged:
-        """Deliver a report once (3 s); the outbox repeats. Raises CentralUnavailable."""
+        """Deliver a report once (3 s); the outbox repeats. Raises CentralUnavailable, or CentralRejected for good."""
         ...
 
     async def release_attempt(self, attempt_id: str) -> ReservationState:
-        """Deliver a release once (3 s); the outbox repeats. Raises CentralUnavailable."""
+        """Deliver a release once (3 s); the outbox repeats. Raises CentralUnavailable, or CentralRejected for good."""
         ...
 
     async def get_attempt(self, attempt_id: str) -> ReservationState:
