@@ -42,9 +42,9 @@ class OpenSC:
         }
 
     def tool(self, *words: str | Path) -> str:
-        """Run one of OpenSC's tools on the reader and return what it prints. Raises RigError when it fails."""
+        """Run one of OpenSC's tools, once the card is seen, and return what it prints. Raises RigError when it fails."""
         name, *arguments = words
-        return run([name, "--reader", self._reader, *arguments], env=self._environment)
+        return run([name, "--wait", "--reader", self._reader, *arguments], env=self._environment)
 
     def dump(self) -> str:
         """Return `pkcs15-tool --dump`."""

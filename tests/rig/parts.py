@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from cardsim import control
 from tests.rig.pcscd import VirtualReader
 from tests.rig.process import BIN, Process, RigError, run
 from tests.rig.site import Site
@@ -130,30 +131,35 @@ class CardSimulator(Part):
         return words
 
     def insert(self, card: str, slot: str = "kiosk") -> None:
-        """Put a card (by its file's stem) into a slot."""
-        self._tell("insert", card, slot)
+        """Put a card (by its file's stem) into a slot. The reader sees it up to 0.4 s later, when pcscd looks again."""
+        control.call(self.control, control.Insert(card, slot))
 
     def remove(self, slot: str = "kiosk") -> None:
         """Take the card out of a slot."""
-        self._tell("remove", slot)
+        control.call(self.control, control.Remove(slot))
 
     def move(self, source: str, target: str) -> None:
         """Take the card out of one slot and put it into another."""
-        self._tell("move", source, target)
+        control.call(self.control, control.Move(source, target))
 
     def show(self, card: str) -> dict[str, Any]:
         """Return the card's whole state, secret values included."""
-        shown = json.loads(self._tell("show", card, "--json"))
+        (shown,) = control.call(self.control, control.Show(card))["cards"]
         assert isinstance(shown, dict)
         return shown
 
-    def commands(self, since: int = 0) -> list[dict[str, Any]]:
+    def entries(self, since: int = 0) -> list[dict[str, Any]]:
         """Return the ledger's entries with a number above `since`, oldest first."""
         entries = (json.loads(line) for line in self.ledger.read_text().splitlines())
         return [entry for entry in entries if entry["seq"] > since]
 
-    def _tell(self, *words: str) -> str:
-        return run([BIN / "cardsim", *words, "--control", self.control])
+    def commands(self, since: int = 0) -> list[str]:
+        """Return the names of the APDUs the cards were sent after entry `since`, oldest first."""
+        return [entry["command"] for entry in self.entries(since) if entry["event"] == "apdu"]
+
+    def position(self) -> int:
+        """Return the number of the ledger's newest entry."""
+        return max((entry["seq"] for entry in self.entries()), default=0)
 
 
 class Centrald(Part):
