@@ -20,7 +20,7 @@ from jpkireset.gateway.v1.reset_service_pb2 import (
 
 from gatewayctl import texts
 from gatewayctl.exits import ExitCode
-from gatewayctl.link import BrokenCallError, Link, NoSuchAttemptError, broken
+from gatewayctl.link import BrokenCall, Link, NoSuchAttempt, broken
 from gatewayctl.questions import Question, answer, question_of
 from gatewayctl.report import Ending, Reporter, Source, exit_code_of, outcome_lines
 from gatewayctl.terminal import Terminal
@@ -38,7 +38,7 @@ class _ViewCame:
 
 @dataclass(frozen=True, slots=True)
 class _StreamEnded:
-    error: BrokenCallError | None
+    error: BrokenCall | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Conversation:
         return ending
 
     async def _receive(self) -> None:
-        error: BrokenCallError | None = None
+        error: BrokenCall | None = None
         try:
             start = Start(attempt_id=self._attempt_id, procedure=PROCEDURE_SIGNING_PASSWORD, terms_accepted=True)
             await self._call.write(ResetPasswordRequest(start=start))
@@ -98,7 +98,7 @@ class Conversation:
         except grpc.aio.AioRpcError as broken_call:
             error = broken(broken_call)
         except asyncio.InvalidStateError:  # the call ended under our write; its status says why
-            error = BrokenCallError((await self._call.code()).name, await self._call.details() or "no detail")
+            error = BrokenCall((await self._call.code()).name, await self._call.details() or "no detail")
         self._events.put_nowait(_StreamEnded(error))
 
     async def _until_ended(self) -> Ending:
@@ -196,7 +196,7 @@ class Conversation:
         self._reporter.say(texts.LEFT.format(attempt_id=self._attempt_id))
         return self._not_known(ExitCode.LEFT)
 
-    async def _ended(self, error: BrokenCallError | None) -> Ending:
+    async def _ended(self, error: BrokenCall | None) -> Ending:
         if self._view.outcome != OUTCOME_UNSPECIFIED:
             return self._ending_of_view()
         words = error or "the daemon ended the stream without an outcome"
@@ -209,9 +209,9 @@ class Conversation:
             if not await self._outlasts_interrupts(recording):
                 return self._left()
             return self._ending_of_record(recording.result())
-        except NoSuchAttemptError:
+        except NoSuchAttempt:
             self._reporter.say("The daemon never accepted the attempt: the card was not changed by it.")
-        except BrokenCallError as again:
+        except BrokenCall as again:
             self._reporter.say(
                 f"The daemon cannot be reached ({again}). What became of the attempt is not known; "
                 f"`gatewayctl attempt {self._attempt_id}` tells it once the daemon answers."

@@ -30,7 +30,7 @@ OPTIONS = (
 )
 
 
-class BrokenCallError(Exception):
+class BrokenCall(Exception):
     """The daemon gave no answer. `code` is gRPC's name of the status, `detail` its words."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -39,7 +39,7 @@ class BrokenCallError(Exception):
         self.detail = detail
 
 
-class NoSuchAttemptError(Exception):
+class NoSuchAttempt(Exception):
     """The daemon never accepted an attempt of that id."""
 
 
@@ -51,22 +51,22 @@ class Link:
         self._gateway = GatewayServiceStub(channel)
 
     async def status(self) -> Status:
-        """Return the status. Raises BrokenCallError."""
+        """Return the status. Raises BrokenCall."""
         with _translated():
             response = await self._gateway.GetStatus(GetStatusRequest(), timeout=CALL_S)
         return response.status
 
     async def watch(self) -> AsyncIterator[Status]:
-        """Yield the status now and after every change. Raises BrokenCallError, also when the daemon ends the stream."""
+        """Yield the status now and after every change. Raises BrokenCall, also when the daemon ends the stream."""
         with _translated():
             async for response in self._gateway.WatchStatus(WatchStatusRequest()):
                 yield response.status
-        raise BrokenCallError(grpc.StatusCode.UNAVAILABLE.name, "the daemon ended the stream")
+        raise BrokenCall(grpc.StatusCode.UNAVAILABLE.name, "the daemon ended the stream")
 
     async def attempt(self, attempt_id: str, *, wait_s: float = 0.0) -> Attempt:
         """Return what the daemon knows of the attempt; waits up to `wait_s` for a daemon that is coming back.
 
-        Raises NoSuchAttemptError or BrokenCallError.
+        Raises NoSuchAttempt or BrokenCall.
         """
         request = GetAttemptRequest(attempt_id=attempt_id)
         try:
@@ -74,9 +74,9 @@ class Link:
                 response = await self._gateway.GetAttempt(
                     request, timeout=max(CALL_S, wait_s), wait_for_ready=wait_s > 0
                 )
-        except BrokenCallError as error:
+        except BrokenCall as error:
             if error.code == grpc.StatusCode.NOT_FOUND.name:
-                raise NoSuchAttemptError(attempt_id) from error
+                raise NoSuchAttempt(attempt_id) from error
             raise
         return response.attempt
 
@@ -89,9 +89,9 @@ def _translated() -> Iterator[None]:
         raise broken(error) from None
 
 
-def broken(error: grpc.aio.AioRpcError) -> BrokenCallError:
+def broken(error: grpc.aio.AioRpcError) -> BrokenCall:
     """Return gRPC's error as ours."""
-    return BrokenCallError(error.code().name, error.details() or "no detail")
+    return BrokenCall(error.code().name, error.details() or "no detail")
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from typing import TextIO
 from gatewayctl import texts
 from gatewayctl.conversation import Conversation
 from gatewayctl.exits import ExitCode
-from gatewayctl.link import BrokenCallError, open_link
+from gatewayctl.link import BrokenCall, open_link
 from gatewayctl.report import Reporter
 from gatewayctl.status import show_attempt, show_status, watch_status
 from gatewayctl.terminal import Terminal
@@ -66,7 +66,7 @@ def reset(socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:
 def _translated(socket: str, work: Callable[[], Coroutine[None, None, ExitCode]]) -> ExitCode:
     try:
         return asyncio.run(work())
-    except BrokenCallError as error:
+    except BrokenCall as error:
         _write(sys.stderr, f"No answer from the daemon at {socket} ({error}). Is gatewayd running?\n")
         return ExitCode.BROKEN_CALL
 

@@ -12,29 +12,29 @@ from rich.table import Table
 
 from gatewayctl import texts
 from gatewayctl.exits import ExitCode
-from gatewayctl.link import Link, NoSuchAttemptError
+from gatewayctl.link import Link, NoSuchAttempt
 from gatewayctl.report import as_json, exit_code_of, name_of, outcome_lines
 
 TOKYO = datetime.timezone(datetime.timedelta(hours=9), "Asia/Tokyo")  # no summer time since 1951
 
 
 async def show_status(link: Link, *, as_lines: bool) -> ExitCode:
-    """Print the status once. Raises BrokenCallError."""
+    """Print the status once. Raises BrokenCall."""
     return _print_status(await link.status(), as_lines=as_lines)
 
 
 async def watch_status(link: Link, *, as_lines: bool) -> None:
-    """Print the status now and after every change, until the call breaks. Raises BrokenCallError."""
+    """Print the status now and after every change, until the call breaks. Raises BrokenCall."""
     async for status in link.watch():
         _print_status(status, as_lines=as_lines)
 
 
 async def show_attempt(link: Link, attempt_id: str, *, as_lines: bool) -> ExitCode:
-    """Print what the daemon knows of an attempt. Raises BrokenCallError."""
+    """Print what the daemon knows of an attempt. Raises BrokenCall."""
     console = Console(highlight=False, markup=False)
     try:
         attempt = await link.attempt(attempt_id)
-    except NoSuchAttemptError:
+    except NoSuchAttempt:
         if as_lines:
             _emit(console, as_json("no_such_attempt", attempt_id=attempt_id))
         else:

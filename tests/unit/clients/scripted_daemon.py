@@ -1,0 +1,121 @@
+"""A daemon that follows a script: the contract's services on a real Unix socket, without anything behind them."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from jpkireset.gateway.v1.gateway_service_pb2 import (
+    Attempt,
+    GetAttemptRequest,
+    GetAttemptResponse,
+    GetStatusRequest,
+    GetStatusResponse,
+    Status,
+    WatchStatusRequest,
+    WatchStatusResponse,
+)
+from jpkireset.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer, add_GatewayServiceServicer_to_server
+from jpkireset.gateway.v1.reset_service_pb2 import (
+    PROCEDURE_SIGNING_PASSWORD,
+    ResetPasswordRequest,
+    ResetPasswordResponse,
+    View,
+)
+from jpkireset.gateway.v1.reset_service_pb2_grpc import ResetServiceServicer, add_ResetServiceServicer_to_server
+
+
+class Stage:
+    """What a script does: shows views, takes requests."""
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+        self.attempt_id = ""
+        self.number = 0
+
+    async def show(self, **fields: Any) -> None:
+        """Send the next view."""
+        self.number += 1
+        view = View(number=self.number, attempt_id=self.attempt_id, procedure=PROCEDURE_SIGNING_PASSWORD, **fields)
+        await self.context.write(ResetPasswordResponse(view=view))
+
+    async def take(self) -> ResetPasswordRequest:
+        """Return the next request that answers the newest view; older ones are dropped, as the contract says."""
+        while True:
+            request = await self.context.read()
+            if request is grpc.aio.EOF:
+                raise EOFError
+            assert isinstance(request, ResetPasswordRequest)
+            if request.HasField("start"):
+                self.attempt_id = request.start.attempt_id
+                return request
+            if request.view_number == self.number:
+                return request
+
+
+Script = Callable[[Stage], Awaitable[None]]
+
+
+@dataclass
+class Daemon:
+    """The services' shared state."""
+
+    script: Script | None = None
+    attempts: list[Attempt] = field(default_factory=list)  # GetAttempt's answers in turn, the last one for ever
+    statuses: list[Status] = field(default_factory=list)
+    socket: str = ""
+
+
+class _Reset(ResetServiceServicer):
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    async def ResetPassword(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]  # noqa: N802 - the contract's name
+        assert self._daemon.script
+        stage = Stage(context)
+        start = await stage.take()
+        assert start.start.terms_accepted
+        await self._daemon.script(stage)
+
+
+class _Gateway(GatewayServiceServicer):
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    async def GetStatus(self, request: GetStatusRequest, context: Any) -> GetStatusResponse:  # noqa: N802
+        return GetStatusResponse(status=self._daemon.statuses[0])
+
+    async def WatchStatus(  # noqa: N802
+        self, request: WatchStatusRequest, context: Any
+    ) -> AsyncIterator[WatchStatusResponse]:
+        for status in self._daemon.statuses:
+            yield WatchStatusResponse(status=status)
+
+    async def GetAttempt(self, request: GetAttemptRequest, context: Any) -> GetAttemptResponse:  # noqa: N802
+        attempts = self._daemon.attempts
+        if not attempts:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such attempt")
+        attempt = attempts.pop(0) if len(attempts) > 1 else attempts[0]
+        attempt.attempt_id = request.attempt_id
+        return GetAttemptResponse(attempt=attempt)
+
+
+@contextlib.asynccontextmanager
+async def serve(daemon: Daemon) -> AsyncIterator[str]:
+    """Serve on a socket of a short path and yield it."""
+    server = grpc.aio.server()
+    add_ResetServiceServicer_to_server(_Reset(daemon), server)
+    add_GatewayServiceServicer_to_server(_Gateway(daemon), server)
+    with tempfile.TemporaryDirectory(prefix="sd") as directory:
+        daemon.socket = str(Path(directory) / "api.sock")
+        server.add_insecure_port(f"unix:{daemon.socket}")
+        await server.start()
+        try:
+            yield daemon.socket
+        finally:
+            await server.stop(grace=0)
