@@ -54,13 +54,25 @@ class Connection(Protocol):
     a connection that ended is dropped.
     """
 
-    async def run(self, job: Job[T], *, budget_s: float, last: bool = False) -> T:
+    async def run(
+        self,
+        job: Job[T],
+        *,
+        budget_s: float,
+        last: bool = False,
+        late: Callable[[T], None] | None = None,
+    ) -> T:
         """Run the job on the owner thread in one hop, connecting first if need be, and return its value.
 
         With `last` the connection ends after the job. Raises LinkError (the connection has ended then) or whatever the
         job raised (ended as well). When the awaiting task is cancelled, the job sends no further APDU and the
-        connection ends as soon as the running one returns. When `budget_s` is over while an APDU runs,
-        DeadlineExceeded is raised at once and the thread is left to the late answer.
+        connection ends as soon as the running one returns. When `budget_s` is over, or one APDU has run for 10 s,
+        DeadlineExceeded is raised at once and the thread is left to the late answer. A job of an awaiting task that has
+        gone on in either way still runs to its end: if it returns a value after all, `late` is called with it, once, on
+        the loop; otherwise the value is dropped.
+
+        After TransmitFailed from the card the reader wants to see that card lifted: until then a new connection's
+        first job raises CardAbsent, although `ReaderState.card_present` is true, after at most 1 s.
         """
         ...
 

@@ -1,0 +1,238 @@
+"""The asyncio face of the reader: two threads behind, and one way from them into the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from gatewayd.clock import Clock
+from gatewayd.errors import DeadlineExceeded, LinkEnded, LinkError
+from gatewayd.reader.hooks import ReaderHooks
+from gatewayd.reader.port import Connection, Job, ReaderProblem, ReaderState
+from gatewayd.reader.thread import CardThread, Generation, Work
+from gatewayd.reader.timing import Timing
+from gatewayd.reader.watch import UNSEEN, PresenceWatch
+
+T = TypeVar("T")
+
+_DEFAULT_HOOKS = ReaderHooks()
+_DEFAULT_TIMING = Timing()
+
+
+class PcscReader:
+    """The kiosk's reader over PC/SC (`ReaderPort`): two threads and two contexts from `start` to `close`.
+
+    `name` is the full PC/SC name, or the name without its index and slot if only one reader has it. Starts and stays up
+    without reader and without pcscd; the state says what is missing, and clears by itself.
+    """
+
+    def __init__(
+        self, name: str, clock: Clock, hooks: ReaderHooks = _DEFAULT_HOOKS, timing: Timing = _DEFAULT_TIMING
+    ) -> None:
+        self._clock = clock
+        self._timing = timing
+        self._thread = CardThread(name, clock, hooks, timing)
+        self._watch = PresenceWatch(name, clock, self._publish, hooks, timing)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: list[asyncio.Future[None]] = []
+        self._closed = False
+        self._seen = UNSEEN
+        self._overdue: set[Work] = set()
+        self._followers: set[asyncio.Task[None]] = set()
+        self._state = UNSEEN
+        self._changed = asyncio.Event()
+
+    def start(self) -> None:
+        """Start both threads; to be called on the loop that will use the reader."""
+        self._loop = asyncio.get_running_loop()
+        for body, name in ((self._thread.run, "reader-owner"), (self._watch.run, "reader-watch")):
+            ended: asyncio.Future[None] = self._loop.create_future()
+            self._running.append(ended)
+            threading.Thread(target=self._live, args=(body, ended), name=name, daemon=True).start()
+
+    async def close(self) -> None:
+        """End both threads, and with them any connection: card reset, disconnect.
+
+        A thread that PC/SC does not let go within 3 s is abandoned; both are daemon threads.
+        """
+        self._closed = True
+        self._thread.stop()
+        self._watch.stop()
+        await self._within(asyncio.gather(*self._running), self._timing.close_limit)
+        for follower in self._followers:
+            follower.cancel()
+
+    @property
+    def state(self) -> ReaderState:
+        """See `ReaderPort`."""
+        return self._state
+
+    async def changed(self, since: ReaderState) -> ReaderState:
+        """See `ReaderPort`."""
+        while self._state == since:
+            await self._changed.wait()
+        return self._state
+
+    def connection(self) -> Connection:
+        """See `ReaderPort`."""
+        return _Connection(self)
+
+    @property
+    def lock_held_since(self) -> float | None:
+        """When the reader lock was taken, monotonic; None while it is free. Callable from every thread."""
+        return self._thread.held_since
+
+    @property
+    def watch_last_seen(self) -> float:
+        """When the presence watch last came round, monotonic: normally 1 s ago at most. Callable from every thread."""
+        return self._watch.last_seen
+
+    # For the connections
+
+    async def submit(
+        self,
+        generation: Generation,
+        job: Job[T] | None,
+        budget_s: float,
+        *,
+        last: bool,
+        late: Callable[[T], None] | None,
+    ) -> T:
+        """Hand work to the owner thread and wait for it, but no longer than its budget or one APDU's."""
+        if self._closed or self._loop is None:
+            raise LinkEnded("the reader is closed; nothing was sent")
+        outcome: asyncio.Future[T | None] = self._loop.create_future()
+
+        def arrive(value: T, error: Exception | None) -> None:
+            self._set_overdue(work, overdue=False)
+            if work.wanted and error:
+                outcome.set_exception(error)
+                return
+            outcome.set_result(value)
+            if late and not work.wanted and not error:
+                late(value)
+
+        now = self._clock.monotonic()
+        work = Work(generation, job, now + budget_s, last, now, lambda *result: self._to_loop(arrive, *result))
+        self._thread.submit(work)
+        try:
+            while not outcome.done():
+                limit = self._limit(work) - self._clock.monotonic()
+                if limit <= 0:
+                    self._set_overdue(work, overdue=True)
+                    raise DeadlineExceeded("the card or the reader does not answer in time")
+                await self._within(outcome, limit)
+        finally:
+            if not outcome.done():
+                work.wanted = False
+                generation.ended = True
+                self._follow(work, outcome)
+        return cast("T", outcome.result())
+
+    async def end(self, generation: Generation) -> None:
+        """Have a connection ended. Raises LinkError."""
+        await self.submit(generation, None, self._timing.apdu_limit, last=True, late=None)
+
+    def _follow(self, work: Work, outcome: asyncio.Future[Any]) -> None:
+        """Call the reader stuck from when the abandoned work is overdue until it returns."""
+
+        async def follow() -> None:
+            while not outcome.done():
+                limit = self._limit(work) - self._clock.monotonic()
+                if limit <= 0:
+                    self._set_overdue(work, overdue=True)
+                    return
+                await self._within(outcome, limit)
+
+        follower = asyncio.ensure_future(follow())
+        self._followers.add(follower)
+        follower.add_done_callback(self._followers.discard)
+
+    def _limit(self, work: Work) -> float:
+        """Return until when, monotonic, the running call or the whole job may go on."""
+        since = work.call_since  # read once: the owner thread changes it
+        begun = self._clock.monotonic() if since is None else since
+        return min(work.deadline, begun + self._timing.apdu_limit)
+
+    async def _within(self, future: asyncio.Future[Any], seconds: float) -> None:
+        """Wait until the future is done or time is over; neither cancels it nor raises for it."""
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({future, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+
+    # From the threads
+
+    def _live(self, body: Callable[[], None], ended: asyncio.Future[None]) -> None:
+        try:
+            body()
+        finally:
+            self._to_loop(_finish, ended)
+
+    def _to_loop(self, call: Callable[..., None], *arguments: object) -> None:
+        """Have something called on the loop: the only way there. A closed loop has nobody left to tell."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            return
+
+    def _publish(self, seen: ReaderState) -> None:
+        self._to_loop(self._see, seen)
+
+    # On the loop
+
+    def _see(self, seen: ReaderState) -> None:
+        self._seen = seen
+        self._refresh()
+
+    def _set_overdue(self, work: Work, *, overdue: bool) -> None:
+        if overdue:
+            self._overdue.add(work)
+        else:
+            self._overdue.discard(work)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        state = replace(self._seen, problem=ReaderProblem.READER_STUCK) if self._overdue else self._seen
+        if state != self._state:
+            self._state = state
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+
+class _Connection:
+    """One generation (`Connection`)."""
+
+    def __init__(self, reader: PcscReader) -> None:
+        self._reader = reader
+        self._generation = Generation()
+        self._used = False
+
+    async def run(
+        self, job: Job[T], *, budget_s: float, last: bool = False, late: Callable[[T], None] | None = None
+    ) -> T:
+        """See `Connection`."""
+        if self._generation.ended:
+            raise LinkEnded("the connection has ended; nothing was sent")
+        self._used = True
+        return await self._reader.submit(self._generation, job, budget_s, last=last, late=late)
+
+    async def close(self) -> None:
+        """See `Connection`."""
+        if not self._used or self._generation.ended:
+            self._generation.ended = True
+            return
+        try:
+            await self._reader.end(self._generation)
+        except LinkError:
+            return
+
+
+def _finish(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)

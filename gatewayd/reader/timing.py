@@ -1,0 +1,18 @@
+"""The reader's waits and limits in one place, so that tests can shorten them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds, all of them."""
+
+    apdu_limit: float = 10.0  # one PC/SC call; then the card counts as mute
+    connect_patience: float = 2.0  # for a foreign holder, or for pcscd to come back
+    retry_pause: float = 0.1  # between two attempts at pcscd or at a held reader
+    lift_patience: float = 1.0  # for pcscd to notice that a failed card was lifted
+    presence_poll: float = 0.5  # after this long pcscd, which polls every 0.4 s, knows whether a card was pulled
+    watch_slice: float = 1.0  # one wait of the presence watch: bounds how late it sees a lost cancel
+    close_limit: float = 3.0  # for both threads to end
