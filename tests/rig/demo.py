@@ -11,6 +11,7 @@ from typing import Any
 
 from jpkireset.gateway.v1 import reset_service_pb2
 from jpkireset.gateway.v1.reason_pb2 import REASON_RESERVATION_NOT_FOUND
+
 from tests.rig import front_end, metrics
 from tests.rig.directory import claimed
 from tests.rig.front_end import Attempt, FrontEnd

@@ -10,10 +10,16 @@ from prometheus_client.parser import text_string_to_metric_families
 SECONDS = 5.0
 
 
+def text(url: str) -> str:
+    """Return the metrics as they are served."""
+    with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        body: bytes = answer.read()
+    return body.decode()
+
+
 def scrape(url: str) -> dict[str, Metric]:
     """Return the metric families by name."""
-    with urllib.request.urlopen(url, timeout=SECONDS) as answer:
-        return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+    return {family.name: family for family in text_string_to_metric_families(text(url))}
 
 
 def value(families: dict[str, Metric], sample: str, **labels: str) -> float:

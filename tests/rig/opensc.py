@@ -42,7 +42,7 @@ class OpenSC:
         }
 
     def tool(self, *words: str | Path) -> str:
-        """Run one of OpenSC's tools, once the card is seen, and return what it prints. Raises RigError when it fails."""
+        """Run one of OpenSC's tools, once the card is seen, and return its output. Raises RigError when it fails."""
         name, *arguments = words
         return run([name, "--wait", "--reader", self._reader, *arguments], env=self._environment)
 

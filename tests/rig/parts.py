@@ -31,6 +31,11 @@ class Part:
             raise RigError(f"{self.name} is not started")
         return self._process
 
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.running
+
     def command(self) -> Sequence[str | Path]:
         """Return the command line."""
         raise NotImplementedError
@@ -43,8 +48,10 @@ class Part:
         """Start the program without waiting for it."""
         if self._process is not None:
             raise RigError(f"{self.name} runs already")
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._process = Process(self.name, self.command(), log=self.log, env=self.environment())
+        temporary = self.log.with_suffix(".tmp")  # beside the log, so that a search for secrets sees it
+        temporary.mkdir(parents=True, exist_ok=True)
+        env = {"TMPDIR": str(temporary), **self.environment()}
+        self._process = Process(self.name, self.command(), log=self.log, env=env)
 
     def wait_ready(self) -> None:
         """Wait until it serves. Raises RigError."""

@@ -8,5 +8,5 @@ from tests.rig.process import BIN, run
 
 
 def reserve(environment: Mapping[str, str], user_pin: str) -> str:
-    """Reserve with the card that lies on the phone, and return what the command prints. Raises RigError when refused."""
+    """Reserve with the card that lies on the phone, and return the command's output. Raises RigError when refused."""
     return run([BIN / "jpki-phone", "reserve"], env=environment, stdin=f"{user_pin}\n")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Never, Self
 
+from tests.rig import metrics
 from tests.rig.directory import claimed
 from tests.rig.interrupt import end_in_order
 from tests.rig.parts import CardSimulator, Centrald, Gatewayd
@@ -121,6 +122,10 @@ class Stack:
         yield "cardsim with the card " + ", ".join(card.stem for card in cards)
         self.gatewayd.wait_ready()
         yield f"gatewayd on {self.gatewayd.socket}"
+
+    def scraped(self) -> str:
+        """Return the daemon's metrics as text; nothing when it does not run."""
+        return metrics.text(self.gatewayd.metrics_url) if self.gatewayd.running else ""
 
     def start(self) -> Self:
         """Bring everything up. Raises RigError."""
