@@ -66,9 +66,10 @@ class Slot:
     def card(self) -> Iterator[Transmit]:
         """Connect exclusively, and at the end reset the card and disconnect. Raises NotReserved."""
         handle, protocol = self._connect()
+        header = scard.SCARD_PCI_T1 if protocol == scard.SCARD_PROTOCOL_T1 else scard.SCARD_PCI_T0
 
         def transmit(command: bytes) -> bytes:
-            code, answer = scard.SCardTransmit(handle, protocol, list(command))
+            code, answer = scard.SCardTransmit(handle, header, list(command))
             if code != scard.SCARD_S_SUCCESS:  # what came with it is no answer
                 raise CardLost
             return bytes(answer)

@@ -10,12 +10,6 @@ from dataclasses import dataclass, field
 
 import grpc
 import pytest
-from gatewayctl import texts
-from gatewayctl.conversation import Conversation
-from gatewayctl.exits import ExitCode
-from gatewayctl.link import open_link
-from gatewayctl.report import Ending, Reporter, Source
-from gatewayctl.terminal import Terminal
 from google.protobuf.duration_pb2 import Duration
 from jpkireset.gateway.v1 import reset_service_pb2 as pb
 from jpkireset.gateway.v1.gateway_service_pb2 import Attempt
@@ -27,6 +21,12 @@ from jpkireset.gateway.v1.reason_pb2 import (
     REASON_RESTARTED,
 )
 
+from gatewayctl import texts
+from gatewayctl.conversation import Conversation
+from gatewayctl.exits import ExitCode
+from gatewayctl.link import open_link
+from gatewayctl.report import Ending, Reporter, Source
+from gatewayctl.terminal import Terminal
 from tests.unit.clients.scripted_daemon import Daemon, Script, Stage, serve
 
 ATTEMPT = "0f0e0d0c-0000-4000-8000-000000000001"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from gatewayctl import texts
-from gatewayctl.report import exit_code_of
 from jpkireset.gateway.v1.gateway_service_pb2 import ReadinessProblem
 from jpkireset.gateway.v1.reason_pb2 import REASON_BUSY, REASON_CANCELLED, REASON_DRAINING, Reason
 from jpkireset.gateway.v1.reset_service_pb2 import (
@@ -17,6 +15,9 @@ from jpkireset.gateway.v1.reset_service_pb2 import (
     Outcome,
     State,
 )
+
+from gatewayctl import texts
+from gatewayctl.report import exit_code_of
 
 
 @pytest.mark.parametrize(
