@@ -1,13 +1,16 @@
-"""Every metric of the daemon: names, labels and one recording function an event. Label sets are bounded, no label says
-anything of a citizen. Gauges that show a running wait are read on the scrape's thread, so they see a stuck one too.
+"""Every metric of the daemon: names, labels and one recording function an event.
+
+Label sets are bounded, no label says anything of a citizen. Gauges that show a running wait are read on the scrape's
+thread, so they see a stuck one too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.registry import Collector
+
+from gatewayd.clock import Clock
 
 QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
@@ -17,8 +20,10 @@ HUMAN = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0)
 class Metrics:
     """The daemon's metrics on a registry of their own."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
         self.registry = registry
+        self._clock = clock
+        self._lock_since: float | None = None
 
         def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, text, labels, buckets=buckets, registry=registry)
@@ -38,6 +43,8 @@ class Metrics:
         self._lock_age = gauge(
             "gatewayd_reader_lock_age_seconds", "For how long the card has been connected; 0 when it is not."
         )
+        self._lock_held.set_function(lambda: 0.0 if self._lock_since is None else 1.0)
+        self._lock_age.set_function(self._lock_age_s)
         self._lease_held = gauge("gatewayd_lease_held", "1 while an attempt holds the reader.")
         self._lease_hold = histogram(
             "gatewayd_lease_hold_seconds", "From admission until the card was gone.", (), HUMAN
@@ -73,24 +80,31 @@ class Metrics:
         self._ready = gauge("gatewayd_ready", "1 for each reason that holds; reason none means ready.", "reason")
         self._build = Info("gatewayd_build", "Version of the daemon.", registry=registry)
 
+    def _lock_age_s(self) -> float:
+        since = self._lock_since  # read once: the scrape's thread is not the reader's
+        return 0.0 if since is None else self._clock.monotonic() - since
+
     # --- reader -----------------------------------------------------------------------------------------------------
 
     def lock_waited(self, seconds: float) -> None:
         """The card was connected after this wait."""
         self._lock_wait.observe(seconds)
 
-    def lock_released(self, seconds: float) -> None:
-        """The card was disconnected after this hold."""
+    def lock_taken(self) -> None:
+        """The card is connected."""
+        self._lock_since = self._clock.monotonic()
+
+    def lock_released(self) -> None:
+        """The card is disconnected."""
+        self._lock_since = None
+
+    def lock_held(self, seconds: float) -> None:
+        """The card was connected for so long."""
         self._lock_hold.observe(seconds)
 
     def lock_failed(self, reason: str) -> None:
         """No connection could be had."""
         self._lock_failures.labels(reason).inc()
-
-    def watch_lock(self, age: Callable[[], float | None]) -> None:
-        """Read the reader lock's age (None when free) at every scrape, from the scrape's own thread."""
-        self._lock_held.set_function(lambda: 0.0 if age() is None else 1.0)
-        self._lock_age.set_function(lambda: age() or 0.0)
 
     def apdu(self, command: str, seconds: float) -> None:
         """A command was answered, or failed."""
@@ -180,7 +194,3 @@ class Metrics:
     def build(self, version: str) -> None:
         """The daemon's version."""
         self._build.info({"version": version})
-
-    def collect_also(self, collector: Collector) -> None:
-        """Register a collector of the library, such as the process's."""
-        self.registry.register(collector)

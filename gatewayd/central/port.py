@@ -134,6 +134,11 @@ class CentralPort(Protocol):
         """This kiosk's id as its certificate says it: chain/store/kiosk."""
         ...
 
+    @property
+    def clock_skew_s(self) -> float | None:
+        """The centre's clock minus ours when last heard, in seconds; None before."""
+        ...
+
     async def service_status(self) -> ServiceStatus:
         """Ask whether an attempt may begin; changes nothing."""
         ...

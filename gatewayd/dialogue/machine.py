@@ -49,17 +49,19 @@ class Dialogue:
         """Nothing can happen any more."""
         return self.step is Step.FINISHED
 
+    def takes(self, event: Event) -> bool:
+        """Whether an input answers the present view and means something in the present step."""
+        return isinstance(event, Input) and event.view_number == self.number and type(event) in TABLE[self.step]
+
     def receive(self, event: Event) -> tuple[Effect, ...]:
         """Take an event and return what to do, in order; at most the last has a result, the next event.
 
-        An input for an older view changes nothing and is not remembered.
+        An input that the present view does not ask for changes nothing and is not remembered.
         """
-        if isinstance(event, Input) and event.view_number != self.number:
+        if isinstance(event, Input) and not self.takes(event):
             return ()
         before, entries = self.shown, self.entries
         rules = TABLE[self.step].get(_listed(self.step, event))
-        if rules is None and isinstance(event, Input):
-            return ()  # an input that means nothing here leaves no trace
         self.facts = event.absorb(self.facts)
         effects = self._follow(_first(rules, self.facts), event) if rules else ()
         if self.shown != before or self.entries != entries:

@@ -1,0 +1,73 @@
+"""`gatewayd`: reads the configuration and runs the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import resource
+import sys
+from pathlib import Path
+
+from gatewayd import __version__, logs
+from gatewayd.app import serve
+from gatewayd.config import load
+from gatewayd.errors import GatewayError
+
+EXIT_OK = 0
+EXIT_FAULT = 1
+EXIT_CONFIG = 78  # EX_CONFIG, sysexits(3): a restart would not help
+
+DEFAULT_CONFIG = Path("/etc/gatewayd/gatewayd.toml")
+
+log = logging.getLogger("gatewayd")
+
+
+def main() -> None:
+    """Parse the command line and run; exits with 0 after a stop, 78 for what the operator must mend, 1 for a fault."""
+    parser = argparse.ArgumentParser(
+        prog="gatewayd",
+        description="Owns the card reader of one kiosk and offers the reset of the signing password on a local socket.",
+        epilog="Exit codes: 0 stopped by a signal, 1 a fault (see the log), 78 configuration or journal to be mended.",
+    )
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"TOML file (default {DEFAULT_CONFIG})"
+    )
+    parser.add_argument("--check", action="store_true", help="check the configuration and exit")
+    parser.add_argument("--version", action="version", version=f"gatewayd {__version__}")
+    arguments = parser.parse_args()
+    sys.exit(run(arguments.config, check=arguments.check))
+
+
+def run(path: Path, *, check: bool) -> int:
+    """Run the daemon with this configuration; return the exit code."""
+    try:
+        config = load(path)
+    except GatewayError as error:
+        print(f"gatewayd: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    if check:
+        print(f"{path}: good")
+        return EXIT_OK
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold what the citizen typed
+    os.environ.setdefault("PCSCLITE_NO_BLOCKING", "1")  # else libpcsclite retries a held reader for ever by itself
+    listener = logs.set_up(config.log.level, journald="JOURNAL_STREAM" in os.environ)
+    try:
+        asyncio.run(serve(config))
+    except GatewayError as error:
+        log.error("cannot run: %s", error)  # noqa: TRY400 - the message says it all
+        return EXIT_CONFIG
+    except Exception:
+        log.exception("fault")
+        return EXIT_FAULT
+    else:
+        return EXIT_OK
+    finally:
+        gc.collect()
+        listener.stop()
+
+
+if __name__ == "__main__":
+    main()

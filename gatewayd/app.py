@@ -1,0 +1,206 @@
+"""The composition root: builds every object of the daemon, starts what lives as long as it, and stops it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from gatewayd import __version__
+from gatewayd.central.client import CentralClient
+from gatewayd.central.settings import CentralSettings
+from gatewayd.clock import Clock, SystemClock
+from gatewayd.config import Config
+from gatewayd.errors import ConfigError
+from gatewayd.journal.store import Journal
+from gatewayd.metrics import Metrics
+from gatewayd.notify import notify
+from gatewayd.reader.hooks import ReaderHooks
+from gatewayd.reader.service import PcscReader
+from gatewayd.rpc.gateway_service import GatewayService
+from gatewayd.rpc.interceptors import Guard
+from gatewayd.rpc.reset_service import ResetService
+from gatewayd.rpc.server import Server
+from gatewayd.session.manager import Manager
+from gatewayd.session.outbox import Outbox
+from gatewayd.session.readiness import Problem, Readiness
+from gatewayd.session.verdicts import Verdicts
+
+DRAIN_LIMIT_S = 30.0  # a write that is being made has 20 s, its report 3 s
+STOP_GRACE_S = 2.0  # for calls that are still open after the drain
+
+log = logging.getLogger(__name__)
+
+
+async def serve(config: Config) -> None:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Raises ConfigError or JournalUnavailable when it cannot start, and an ExceptionGroup when a background task died.
+    """
+    clock = SystemClock()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        stack.enter_context(only_instance(Path(config.api.socket)))
+        metrics = make_metrics(clock)
+        metrics_address = serve_metrics(metrics, config.metrics.address, stack)
+
+        journal = await Journal.open(Path(config.journal.path), clock, metrics.committed)
+        stack.push_async_callback(journal.close)
+        for recovered in await journal.recover():
+            log.warning(
+                "closed by the restart", extra={"attempt_id": recovered.attempt_id, "outcome": recovered.outcome}
+            )
+
+        central = CentralClient(central_settings(config), clock, metrics.central_request)
+        stack.push_async_callback(central.close)
+        metrics.certificates(central.certificate_expiry)
+
+        reader = PcscReader(config.reader.name, clock, reader_hooks(metrics))
+        reader.start()
+        stack.push_async_callback(reader.close)
+
+        outbox = Outbox(journal, central, clock, Verdicts(journal).keep)
+        manager = Manager(
+            reader=reader,
+            central=central,
+            journal=journal,
+            outbox=outbox,
+            metrics=metrics,
+            clock=clock,
+            spawn=tasks.create_task,
+        )
+        readiness = Readiness(
+            manager=manager, reader=reader, central=central, journal=journal, metrics=metrics, clock=clock
+        )
+        server = Server(
+            Path(config.api.socket),
+            config.api.group,
+            ResetService(manager),
+            GatewayService(manager, readiness),
+            Guard(metrics, clock),
+        )
+
+        await server.start()
+        background = [
+            tasks.create_task(manager.watch_reader(), name="reader watch"),
+            tasks.create_task(readiness.poll(), name="readiness"),
+            tasks.create_task(readiness.announce(tell_status), name="announcements"),
+            tasks.create_task(outbox.run(), name="outbox"),
+        ]
+        await server.ready()
+        notify("READY=1")
+        log.info("serving", extra={"socket": config.api.socket, "metrics_address": metrics_address})
+
+        await stopping.wait()
+        notify("STOPPING=1")
+        log.info("stopping")
+        await drain(manager)
+        await server.stop(STOP_GRACE_S)
+        for task in background:
+            task.cancel()
+    log.info("stopped")
+
+
+async def drain(manager: Manager) -> None:
+    """Refuse new attempts and give the running one the time a write and its report need; it is never cut."""
+    manager.drain()
+    try:
+        async with asyncio.timeout(DRAIN_LIMIT_S):
+            while manager.session is not None:
+                manager.changed.clear()
+                await manager.changed.wait()
+    except TimeoutError:
+        log.warning("an attempt did not end in time; the next start closes it from the journal")
+
+
+def tell_status(problems: tuple[Problem, ...]) -> None:
+    """Show the service manager whether an attempt could begin."""
+    notify("STATUS=" + ("ready" if not problems else "not ready: " + ", ".join(problem.value for problem in problems)))
+
+
+def make_metrics(clock: Clock) -> Metrics:
+    """Return the metrics on a registry of their own, with those of process and interpreter."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    metrics = Metrics(registry, clock)
+    metrics.build(__version__)
+    return metrics
+
+
+def serve_metrics(metrics: Metrics, address: str, stack: AsyncExitStack) -> str:
+    """Serve scrapes on a thread of their own, which answers while the loop is stuck; return the address served."""
+    host, _, port = address.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), addr=host.strip("[]"), registry=metrics.registry)
+    except OSError as error:
+        raise ConfigError(f"cannot serve metrics on {address}: {error.strerror} - at `$.metrics.address`") from error
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join(STOP_GRACE_S)
+
+    stack.callback(close)
+    return f"{host}:{server.server_port}"
+
+
+def reader_hooks(metrics: Metrics) -> ReaderHooks:
+    """Connect what the reader tells to the metrics."""
+    return ReaderHooks(
+        lock_taken=metrics.lock_taken,
+        lock_released=metrics.lock_released,
+        lock_waited=metrics.lock_waited,
+        lock_held=metrics.lock_held,
+        lock_failed=metrics.lock_failed,
+        reconnected=metrics.reconnected,
+    )
+
+
+def central_settings(config: Config) -> CentralSettings:
+    """Return what the central client needs of the configuration."""
+    central = config.central
+    return CentralSettings(
+        address=central.address,
+        certificate=Path(central.certificate),
+        key=Path(central.key),
+        authority=Path(central.authority),
+        server_name=central.server_name,
+    )
+
+
+@contextmanager
+def only_instance(socket: Path) -> Iterator[None]:
+    """Hold a lock beside the socket for life: gRPC would silently take a live socket over from another daemon.
+
+    Raises ConfigError when another daemon holds it, or the directory cannot be written.
+    """
+    path = socket.with_name(socket.name + ".lock")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror} - at `$.api.socket`") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigError(f"{path}: another gatewayd serves this socket - at `$.api.socket`") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

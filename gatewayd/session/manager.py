@@ -1,0 +1,196 @@
+"""Admission and the lease: one attempt at a time, from admission until its card is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+
+from gatewayd.central.port import CentralPort
+from gatewayd.clock import Clock
+from gatewayd.dialogue import events as ev
+from gatewayd.dialogue.machine import Shown
+from gatewayd.dialogue.vocabulary import CardRequest, Outcome, Reason, State
+from gatewayd.errors import JournalUnavailable
+from gatewayd.journal.port import AttemptRecord, JournalPort
+from gatewayd.logs import attempt_id as log_attempt_id
+from gatewayd.metrics import Metrics
+from gatewayd.reader.port import ReaderPort, ReaderState
+from gatewayd.session.outbox import Outbox
+from gatewayd.session.performer import Performer, reason_of
+from gatewayd.session.session import Session
+from gatewayd.session.view import View
+
+SIGNING_PASSWORD = "signing_password"  # noqa: S105 - the name of the only procedure
+
+log = logging.getLogger(__name__)
+
+Spawn = Callable[[Coroutine[None, None, None]], object]
+
+
+class AttemptKnown(Exception):
+    """An attempt of this id has been accepted before; it is never begun again."""
+
+
+class Manager:
+    """Owns the lease, the running attempt and the watch over the reader."""
+
+    def __init__(
+        self,
+        *,
+        reader: ReaderPort,
+        central: CentralPort,
+        journal: JournalPort,
+        outbox: Outbox,
+        metrics: Metrics,
+        clock: Clock,
+        spawn: Spawn,
+    ) -> None:
+        self._reader = reader
+        self._central = central
+        self._journal = journal
+        self._outbox = outbox
+        self._metrics = metrics
+        self._clock = clock
+        self._spawn = spawn
+        self._known: ReaderState | None = None  # the last state in which the reader could be seen
+        self.session: Session | None = None
+        self.card_left_behind = False  # a card lies there without an attempt that asked for it
+        self.draining = False
+        self.changed = asyncio.Event()  # set after every change of what the status shows
+
+    async def open(self, attempt_id: str) -> Session | View:
+        """Admit an attempt: its session, or the only view of one that was refused.
+
+        Raises AttemptKnown when the id was accepted before.
+        """
+        try:
+            if (self.session and self.session.attempt_id == attempt_id) or await self._journal.attempt(attempt_id):
+                raise AttemptKnown
+            if reason := self._lease_refusal():
+                return self._refused(attempt_id, reason)
+            session = self.session = self._make_session(attempt_id)  # the lease is taken here, with no wait between
+            if not await self._journal.accept(attempt_id, SIGNING_PASSWORD):
+                self.session = None
+                raise AttemptKnown
+        except JournalUnavailable:
+            log.exception("journal unavailable", extra={"attempt_id": attempt_id})
+            self.session = None if self.session and self.session.attempt_id == attempt_id else self.session
+            return self._refused(attempt_id, Reason.JOURNAL_UNAVAILABLE)
+        self._spawn(self._run(session))
+        return session
+
+    async def attempt(self, attempt_id: str) -> AttemptRecord | None:
+        """Return what the journal knows of an attempt. Raises JournalUnavailable."""
+        return await self._journal.attempt(attempt_id)
+
+    def running_state(self, attempt_id: str) -> State | None:
+        """Return the state of this attempt while it runs, else None."""
+        session = self.session
+        return session.view.shown.state if session and session.attempt_id == attempt_id else None
+
+    def drain(self) -> None:
+        """Refuse new attempts, and end or finish the running one by its state."""
+        self.draining = True
+        if self.session:
+            self.session.tell(ev.DrainAsked())
+        self.changed.set()
+
+    async def watch_reader(self) -> None:
+        """Tell the running attempt of every card placed and lifted, for as long as the daemon runs."""
+        state = self._reader.state
+        while True:
+            self._metrics.reader(up=state.problem is None, card_present=state.card_present)
+            if state.problem is None:
+                self._see(state)
+                self._known = state
+            self.changed.set()
+            state = await self._reader.changed(state)
+
+    def _see(self, now: ReaderState) -> None:
+        before = self._known
+        if before is None:
+            self.card_left_behind = now.card_present
+            if now.card_present:
+                log.warning("a card lies on the reader since before the start")
+            return
+        swapped = now.insertions != before.insertions
+        if before.card_present and (swapped or not now.card_present):
+            self.card_left_behind = False
+            self._tell(ev.CardLifted())
+        if now.card_present and (swapped or not before.card_present):
+            self._tell(ev.CardPlaced())
+
+    def _tell(self, event: ev.Event) -> None:
+        if self.session:
+            self.session.tell(event)
+
+    def _lease_refusal(self) -> Reason | None:
+        if self.draining:
+            return Reason.DRAINING
+        if self.session:
+            return Reason.CARD_LEFT_BEHIND if self.session.blocks_with_card else Reason.BUSY
+        return Reason.CARD_LEFT_BEHIND if self.card_left_behind else None
+
+    def _refused(self, attempt_id: str, reason: Reason) -> View:
+        self._metrics.lease_refused(reason.name.lower())
+        log.info("attempt refused", extra={"attempt_id": attempt_id, "reason": reason.name.lower()})
+        shown = Shown(
+            state=State.FINISHED,
+            card_request=CardRequest.NONE,
+            busy=False,
+            reminder_stage=0,
+            user_pin_tries=None,
+            input_problem=None,
+            expires_at=None,
+            in_doubt=False,
+            cancellable=False,
+            outcome=Outcome.NOT_DONE,
+            reason=reason,
+        )
+        return View(1, attempt_id, shown, None)
+
+    def _make_session(self, attempt_id: str) -> Session:
+        def make_performer(late_receipt: Callable[[], None]) -> Performer:
+            return Performer(
+                attempt_id,
+                admit=self._admit,
+                reader=self._reader,
+                central=self._central,
+                journal=self._journal,
+                outbox=self._outbox,
+                metrics=self._metrics,
+                clock=self._clock,
+                spawn=self._spawn,
+                late_receipt=late_receipt,
+            )
+
+        return Session(
+            attempt_id,
+            make_performer=make_performer,
+            card_present=self._reader.state.card_present,
+            on_view=self.changed.set,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+
+    async def _admit(self) -> Reason | None:
+        """Ask reader, journal and centre, all of them. Raises CentralUnavailable, JournalUnavailable."""
+        if self._reader.state.problem is not None:
+            return Reason.READER_UNAVAILABLE
+        await self._journal.probe()
+        status = await self._central.service_status()
+        return None if status.refusal is None else reason_of(status.refusal)
+
+    async def _run(self, session: Session) -> None:
+        """Hold the lease for as long as the attempt runs."""
+        log_attempt_id.set(session.attempt_id)
+        since = self._clock.monotonic()
+        self._metrics.lease_taken()
+        self.changed.set()
+        try:
+            await session.run()
+        finally:
+            self.session = None
+            self._metrics.lease_released(self._clock.monotonic() - since)
+            self.changed.set()

@@ -1,0 +1,173 @@
+"""Moves what the journal has queued to the centre, in order within an attempt, until the centre has recorded it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Awaitable, Callable
+
+from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
+
+from gatewayd.central.port import (
+    Acknowledged,
+    CentralPort,
+    Receipt,
+    Report,
+    ReservationState,
+    Verdict,
+    WriteOutcome,
+)
+from gatewayd.clock import Clock
+from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavailable
+from gatewayd.journal.port import JournalPort, OutboxItem
+
+FLOOR_S = 0.5
+CAP_S = 60.0
+
+# With these the centre is not there at all: nothing else is tried now. Other failures are one attempt's own.
+_ABSENT = frozenset({"unavailable", "deadline"})
+# A release says "not done" for each write without a report. Behind a report that the centre would not take, that could
+# be false; the centre's own time limit makes the reservation doubtful instead.
+_WITHHELD = "withheld"
+_REFUSED = Acknowledged(Verdict.NONE, ReservationState.NONE)
+
+log = logging.getLogger(__name__)
+
+
+class Outbox:
+    """The way from the journal to the centre.
+
+    `on_verdict` is awaited with each acknowledged report before the report leaves the journal: at least once.
+    `on_rejected` is told each item that the centre will never take, with the code.
+    """
+
+    def __init__(
+        self,
+        journal: JournalPort,
+        central: CentralPort,
+        clock: Clock,
+        on_verdict: Callable[[OutboxItem, Acknowledged], Awaitable[None]],
+        on_rejected: Callable[[OutboxItem, str], None] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._central = central
+        self._clock = clock
+        self._on_verdict = on_verdict
+        self._on_rejected = on_rejected
+        self._wake = asyncio.Event()
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def poke(self) -> None:
+        """Something was queued, or the centre was heard: try now."""
+        self._wake.set()
+
+    async def deliver(self, item: OutboxItem) -> Acknowledged | None:
+        """Send the item now, after what its attempt had queued before; None when the centre gave no answer.
+
+        An item that the centre rejects comes back without verdict and state: it was heard, and judged nothing. What
+        could not be delivered is left to `run`.
+        """
+        try:
+            async with self._lock(item.attempt_id):
+                answers = await self._send_waiting(item.attempt_id)
+                # Not among them: `run` was faster. The same content has the same answer and no second effect.
+                return answers.get(item.item_id) or await self._send(item)
+        except (CentralUnavailable, JournalUnavailable) as error:
+            log.warning("not delivered", extra={"attempt_id": item.attempt_id, "kind": item.kind, "why": str(error)})
+            self.poke()
+            return None
+
+    async def run(self) -> None:
+        """Deliver until cancelled: at once when poked, else with growing pauses of at most 60 s while any is left."""
+        while True:
+            self._wake.clear()
+            pauses = AsyncRetrying(
+                retry=retry_if_result(bool),
+                wait=wait_random_exponential(multiplier=1, min=FLOOR_S, max=CAP_S),
+                sleep=self._rest,
+            )
+            await pauses(self._drain)
+            await self._wake.wait()
+
+    async def _drain(self) -> bool:
+        """Send everything once, oldest attempt first; tell whether something is left to send."""
+        left = False
+        try:
+            items = await self._journal.pending()
+            for attempt_id in dict.fromkeys(item.attempt_id for item in items if not item.rejected):
+                try:
+                    async with self._lock(attempt_id):
+                        await self._send_waiting(attempt_id)
+                except CentralUnavailable as error:
+                    left = True
+                    if error.detail in _ABSENT:
+                        break
+        except JournalUnavailable:
+            return True
+        return left
+
+    async def _send_waiting(self, attempt_id: str) -> dict[int, Acknowledged]:
+        """Send what the attempt has queued, in order; return the centre's answers by item. The caller has the lock."""
+        answers = {}
+        queue = [item for item in await self._journal.pending() if item.attempt_id == attempt_id]
+        doubtful = any(item.rejected for item in queue if item.kind == "report")
+        for item in queue:
+            if item.rejected:
+                continue
+            if doubtful and item.kind == "release":
+                await self._reject(item, _WITHHELD)
+                continue
+            answer = answers[item.item_id] = await self._send(item)
+            doubtful = doubtful or answer is _REFUSED
+        return answers
+
+    async def _send(self, item: OutboxItem) -> Acknowledged:
+        try:
+            if item.kind == "release":
+                answer = Acknowledged(Verdict.NONE, await self._central.release_attempt(item.attempt_id))
+            else:
+                answer = await self._central.report_outcome(_report(item))
+                await self._on_verdict(item, answer)
+        except CentralRejected as error:
+            await self._reject(item, error.code)
+            return _REFUSED
+        try:
+            await self._journal.acknowledged(item.item_id)
+        except JournalUnavailable:  # it will be sent again, and answered the same
+            log.warning("delivered, and not recorded so", extra={"attempt_id": item.attempt_id, "kind": item.kind})
+        return answer
+
+    async def _reject(self, item: OutboxItem, code: str) -> None:
+        log.error(
+            "the centre will not take this",
+            extra={"attempt_id": item.attempt_id, "kind": item.kind, "n": item.n, "code": code},
+        )
+        if self._on_rejected is not None:
+            self._on_rejected(item, code)
+        try:
+            await self._journal.rejected(item.item_id, code)
+        except JournalUnavailable:
+            log.warning("rejected, and not recorded so", extra={"attempt_id": item.attempt_id, "kind": item.kind})
+
+    async def _rest(self, seconds: float) -> None:
+        """Pause, or less when poked."""
+        tasks = [asyncio.create_task(self._clock.sleep(seconds)), asyncio.create_task(self._woken())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        self._wake.clear()
+
+    async def _woken(self) -> None:
+        await self._wake.wait()
+
+    def _lock(self, attempt_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(attempt_id, asyncio.Lock())
+
+
+def _report(item: OutboxItem) -> Report:
+    outcome = WriteOutcome(item.outcome)
+    receipt = Receipt(item.chaining_value, item.r_mac) if outcome is WriteOutcome.DONE else None
+    return Report(item.attempt_id, item.n, outcome, receipt, item.status_word)

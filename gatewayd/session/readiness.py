@@ -1,0 +1,180 @@
+"""Whether an attempt could begin now, and if not, why. Each problem clears by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from gatewayd import __version__
+from gatewayd.central.port import CentralPort, Refusal, ServiceStatus
+from gatewayd.clock import Clock
+from gatewayd.dialogue.vocabulary import State
+from gatewayd.errors import CentralUnavailable, JournalUnavailable
+from gatewayd.journal.port import JournalPort
+from gatewayd.metrics import Metrics
+from gatewayd.reader.port import ReaderPort
+from gatewayd.session.manager import Manager
+
+POLL_S = 30.0  # while the centre answers
+POLL_AGAIN_S = 5.0  # while it does not
+
+log = logging.getLogger(__name__)
+
+
+class Problem(Enum):
+    """Why no attempt could begin; the names are those of `jpkireset.gateway.v1.ReadinessProblem`."""
+
+    PCSC_UNAVAILABLE = "pcsc_unavailable"
+    READER_UNAVAILABLE = "reader_unavailable"
+    READER_STUCK = "reader_stuck"
+    CENTRAL_UNAVAILABLE = "central_unavailable"
+    OUT_OF_HOURS = "out_of_hours"
+    MAINTENANCE = "maintenance"
+    KIOSK_NOT_ENABLED = "kiosk_not_enabled"
+    JOURNAL_UNAVAILABLE = "journal_unavailable"
+    CARD_LEFT_BEHIND = "card_left_behind"
+    DRAINING = "draining"
+
+
+KNOWN = tuple(problem.value for problem in Problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the daemon knows of itself."""
+
+    problems: tuple[Problem, ...]
+    reader: str
+    card_present: bool
+    running_attempt_id: str
+    running_state: State | None
+    unresolved: int
+    pending: int
+    kiosk_id: str
+    opens_at: datetime.datetime | None
+    closes_at: datetime.datetime | None
+    version: str = __version__
+
+
+class Readiness:
+    """Asks centre and journal from time to time, and puts the status together."""
+
+    def __init__(
+        self,
+        *,
+        manager: Manager,
+        reader: ReaderPort,
+        central: CentralPort,
+        journal: JournalPort,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._manager = manager
+        self._reader = reader
+        self._central = central
+        self._journal = journal
+        self._metrics = metrics
+        self._clock = clock
+        self._service: ServiceStatus | None = None
+        self._journal_writable = True
+        self._unresolved = 0
+        self._pending = 0
+        self._told: tuple[Problem, ...] | None = None
+        self._changes = 0
+        self._news = asyncio.Condition()
+
+    @property
+    def status(self) -> Status:
+        """The status as of now."""
+        session, reader = self._manager.session, self._reader.state
+        service = self._service
+        return Status(
+            problems=self._problems(),
+            reader=reader.name,
+            card_present=reader.card_present,
+            running_attempt_id=session.attempt_id if session else "",
+            running_state=session.view.shown.state if session else None,
+            unresolved=self._unresolved,
+            pending=self._pending,
+            kiosk_id=self._central.kiosk_id,
+            opens_at=service.opens_at if service else None,
+            closes_at=service.closes_at if service else None,
+        )
+
+    async def statuses(self) -> AsyncIterator[Status]:
+        """Yield the status now, and after every change."""
+        last = None
+        while True:
+            seen = self._changes
+            if (status := self.status) != last:
+                yield status
+                last = status
+            async with self._news:
+                await self._news.wait_for(lambda: self._changes != seen)  # noqa: B023 - evaluated in this turn only
+
+    async def poll(self) -> None:
+        """Ask centre and journal, for as long as the daemon runs."""
+        while True:
+            await self._ask()
+            self._manager.changed.set()
+            await self._clock.sleep(POLL_S if self._service and self._journal_writable else POLL_AGAIN_S)
+
+    async def announce(self, tell: Callable[[tuple[Problem, ...]], None]) -> None:
+        """Pass changes on to metrics, log, `tell` and watchers, for as long as the daemon runs."""
+        while True:
+            self._manager.changed.clear()
+            problems = self._problems()
+            if problems != self._told:
+                self._told = problems
+                names = [problem.value for problem in problems]
+                self._metrics.ready(set(names), KNOWN)
+                tell(problems)
+                log.info("ready" if not names else "not ready", extra={"problems": names})
+            self._changes += 1
+            async with self._news:
+                self._news.notify_all()
+            await self._manager.changed.wait()
+
+    async def _ask(self) -> None:
+        try:
+            self._service = await self._central.service_status()
+        except CentralUnavailable:
+            self._service = None
+        if self._central.clock_skew_s is not None:
+            self._metrics.clock_skew(self._central.clock_skew_s)
+        try:
+            await self._journal.probe()
+            pending = await self._journal.pending()
+            self._pending = len(pending)
+            self._unresolved = len(await self._journal.unresolved())
+            self._journal_writable = True
+        except JournalUnavailable:
+            self._journal_writable = False
+            return
+        now = self._clock.now()
+        ages = [(now - item.queued_at).total_seconds() for item in pending if item.queued_at]
+        self._metrics.outbox(len(pending), max(ages, default=0.0))
+        self._metrics.unresolved(self._unresolved)
+
+    def _problems(self) -> tuple[Problem, ...]:
+        found = []
+        if self._reader.state.problem:
+            found.append(Problem[self._reader.state.problem.name])
+        if self._service is None:
+            found.append(Problem.CENTRAL_UNAVAILABLE)
+        elif self._service.refusal in _CLOSED:
+            found.append(Problem[self._service.refusal.name])
+        if not self._journal_writable:
+            found.append(Problem.JOURNAL_UNAVAILABLE)
+        if self._manager.card_left_behind:
+            found.append(Problem.CARD_LEFT_BEHIND)
+        if self._manager.draining:
+            found.append(Problem.DRAINING)
+        return tuple(found)
+
+
+_CLOSED = (Refusal.OUT_OF_HOURS, Refusal.MAINTENANCE, Refusal.KIOSK_NOT_ENABLED)
