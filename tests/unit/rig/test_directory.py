@@ -22,7 +22,8 @@ def test_directory_stays_after_an_error_and_is_emptied_by_the_next(tmp_path: Pat
             (directory / "logs").mkdir()
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert (tmp_path / "logs").exists()
     with claimed(tmp_path):
         assert not (tmp_path / "logs").exists()
