@@ -60,6 +60,10 @@ class JournalPort(Protocol):
         """Record that the centre is about to hear this id: from now on an ending without a report is released."""
         ...
 
+    async def doubted(self, attempt_id: str) -> None:
+        """Record that the centre said in_doubt: from now on no ending without a receipt is "not done"."""
+        ...
+
     async def authorizing(self, attempt_id: str, n: int) -> None:
         """Record that write n is about to be asked for."""
         ...
@@ -82,7 +86,11 @@ class JournalPort(Protocol):
         ...
 
     async def finish(self, attempt_id: str, outcome: str, reason: str | None, *, release: bool) -> None:
-        """Record the attempt's outcome and, with `release`, queue its release, in one commit."""
+        """Record the attempt's outcome and, with `release`, queue its release, in one commit.
+
+        A write that was handed to the card and has no result becomes unknown, and is reported so; with "not_done" that
+        is a ValueError, as is every outcome that contradicts the writes.
+        """
         ...
 
     async def recover(self) -> list[Recovered]:

@@ -2,7 +2,7 @@
 
 Plain functions on one open transaction; the caller commits. An attempt goes forward only::
 
-    accept → begun → authorizing(n) → intend(n) → result(n) → finish → resolve
+    accept → begun (→ doubted) → authorizing(n) → intend(n) → result(n) → finish → resolve
 
 A step that would go back raises ValueError: the caller's mistake, never an answer of the disk.
 """
@@ -58,6 +58,14 @@ def begun(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str) -> Non
         _note(db, at, attempt_id, "begun")
 
 
+def doubted(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str) -> None:
+    """Enter that an earlier write of the reservation is unresolved."""
+    _require_open(db, attempt_id)
+    sql = "UPDATE attempts SET doubted_at = ? WHERE attempt_id = ? AND doubted_at IS NULL"
+    if db.execute(sql, (_text(at), attempt_id)).rowcount:
+        _note(db, at, attempt_id, "doubted")
+
+
 def authorizing(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, n: int) -> None:
     """Enter that write n is about to be asked for; again only while nothing came of it."""
     _require_open(db, attempt_id)
@@ -104,47 +112,58 @@ def result(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, n: in
 def finish(
     db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, outcome: str, reason: str | None, *, release: bool
 ) -> None:
-    """Enter the attempt's outcome, once, and queue its release when the centre has heard of it.
+    """Enter the attempt's outcome, once, and queue its release if the centre has heard of it.
 
-    The outcome may not contradict the writes: *done* needs one that was done, *not done* one that is neither done nor
-    unknown, and no attempt ends while a write was handed to the card and has no result.
+    The outcome may not contradict the writes: *done* needs one that was done; *not done* one that is neither done, nor
+    unknown, nor handed to the card without a result, and a reservation without doubt. With any other outcome a write
+    without a result is unknown, and reported so.
     """
-    row = db.execute("SELECT outcome, reason, begun_at FROM attempts WHERE attempt_id = ?", (attempt_id,)).fetchone()
+    sql = "SELECT outcome, reason, begun_at, doubted_at FROM attempts WHERE attempt_id = ?"
+    row = db.execute(sql, (attempt_id,)).fetchone()
     if row is None:
         raise ValueError("no such attempt")
-    if row[0] is not None:
-        if row[:2] != (outcome, reason):
+    ended, ended_why, begun_at, doubted_at = row
+    if ended is not None:
+        if (ended, ended_why) != (outcome, reason):
             raise ValueError("the attempt has ended otherwise")
         return
+    if outcome != "not_done":
+        _close_open_writes(db, at, attempt_id)
     writes = db.execute("SELECT outcome, intended_at FROM writes WHERE attempt_id = ?", (attempt_id,)).fetchall()
-    outcomes = {write[0] for write in writes}
-    if any(write[0] is None and write[1] is not None for write in writes):
-        raise ValueError("a write has no result yet")
-    if (outcome == "done" and "done" not in outcomes) or (outcome == "not_done" and outcomes & {"done", "unknown"}):
+    outcomes = {what for what, _ in writes}
+    in_air = any(what is None and intended_at is not None for what, intended_at in writes)
+    changed = bool(outcomes & {"done", "unknown"}) or in_air or doubted_at is not None
+    if (outcome == "done" and "done" not in outcomes) or (outcome == "not_done" and changed):
         raise ValueError("the outcome contradicts what became of the writes")
     sql = "UPDATE attempts SET outcome = ?, reason = ?, ended_at = ? WHERE attempt_id = ?"
     db.execute(sql, (outcome, reason, _text(at), attempt_id))
     _note(db, at, attempt_id, "finished", detail=outcome if reason is None else f"{outcome} {reason}")
-    if release and row[2] is not None:
+    if release and begun_at is not None:
         _queue(db, at, attempt_id, "release")
+
+
+def _close_open_writes(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str) -> None:
+    sql = "SELECT n FROM writes WHERE attempt_id = ? AND intended_at IS NOT NULL AND outcome IS NULL"
+    for (n,) in db.execute(sql, (attempt_id,)).fetchall():
+        result(db, at, attempt_id, n, Result("unknown"))
 
 
 def recover(db: sqlite3.Connection, at: datetime.datetime) -> list[Recovered]:
     """Close every open attempt: what may have reached the card is unknown, what certainly has not is released."""
-    open_attempts = db.execute("SELECT attempt_id FROM attempts WHERE outcome IS NULL ORDER BY started_at").fetchall()
-    return [_recover_one(db, at, attempt_id) for (attempt_id,) in open_attempts]
+    sql = "SELECT attempt_id, doubted_at FROM attempts WHERE outcome IS NULL ORDER BY started_at"
+    open_attempts = db.execute(sql).fetchall()
+    return [_recover_one(db, at, attempt_id, doubted_at is not None) for attempt_id, doubted_at in open_attempts]
 
 
-def _recover_one(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str) -> Recovered:
-    sql = "SELECT n FROM writes WHERE attempt_id = ? AND intended_at IS NOT NULL AND outcome IS NULL"
-    for (n,) in db.execute(sql, (attempt_id,)).fetchall():
-        result(db, at, attempt_id, n, Result("unknown"))
+def _recover_one(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, doubted: bool) -> Recovered:
+    _close_open_writes(db, at, attempt_id)
     sql = "SELECT outcome FROM writes WHERE attempt_id = ? ORDER BY n"
     outcomes = [outcome for (outcome,) in db.execute(sql, (attempt_id,))]
-    outcome = next((known for known in ("done", "unknown") if known in outcomes), "not_done")
-    # A release says "not done" for each write without a report. Where a report closed the last write it has nothing
-    # to say, unless the attempt itself still waits at the centre.
-    release = outcome == "not_done" or outcomes[-1] is None
+    doubted = doubted or "unknown" in outcomes
+    outcome = "done" if "done" in outcomes else "unknown" if doubted else "not_done"
+    # A release says "not done" for each write without a report. After a report of "done" or "unknown" for the last
+    # write it has nothing to say.
+    release = not outcomes or outcomes[-1] in (None, "not_done")
     finish(db, at, attempt_id, outcome, None if outcome == "done" else RESTARTED, release=release)
     return Recovered(attempt_id, outcome)
 

@@ -16,6 +16,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             procedure  TEXT NOT NULL,
             started_at TEXT NOT NULL,
             begun_at   TEXT,
+            doubted_at TEXT,
             ended_at   TEXT,
             outcome    TEXT CHECK (outcome IN ('done', 'not_done', 'unknown')),
             reason     TEXT,

@@ -76,6 +76,10 @@ class Journal:
         """See `JournalPort`."""
         await self._commit(records.begun, attempt_id)
 
+    async def doubted(self, attempt_id: str) -> None:
+        """See `JournalPort`."""
+        await self._commit(records.doubted, attempt_id)
+
     async def authorizing(self, attempt_id: str, n: int) -> None:
         """See `JournalPort`."""
         await self._commit(records.authorizing, attempt_id, n)

@@ -30,7 +30,7 @@ _ABSENT = frozenset({"unavailable", "deadline"})
 # A release says "not done" for each write without a report. Behind a report that the centre would not take, that could
 # be false; the centre's own time limit makes the reservation doubtful instead.
 _WITHHELD = "withheld"
-_REFUSED = Acknowledged(Verdict.NONE, ReservationState.NONE)
+_REFUSED = Acknowledged(Verdict.INVALID, ReservationState.NONE)
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Outbox:
     async def deliver(self, item: OutboxItem) -> Acknowledged | None:
         """Send the item now, after what its attempt had queued before; None when the centre gave no answer.
 
-        An item that the centre rejects comes back without verdict and state: it was heard, and judged nothing. What
+        A report that the centre rejects comes back as one with an invalid receipt does: heard, and not believed. What
         could not be delivered is left to `run`.
         """
         try:

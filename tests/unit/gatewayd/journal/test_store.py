@@ -145,8 +145,8 @@ async def test_nothing_goes_back(journal: Journal) -> None:
         await journal.authorizing(ATTEMPT, 3)
     with pytest.raises(ValueError, match="never asked"):
         await journal.intend(ATTEMPT, 2)
-    with pytest.raises(ValueError, match="no result yet"):
-        await journal.finish(ATTEMPT, "unknown", "internal", release=False)
+    with pytest.raises(ValueError, match="contradicts"):
+        await journal.finish(ATTEMPT, "not_done", "internal", release=False)
     await done(journal)
     with pytest.raises(ValueError, match="definite"):
         await journal.result(ATTEMPT, 1, "unknown")
@@ -222,6 +222,23 @@ async def test_a_rejected_item_stays_and_is_marked(journal: Journal) -> None:
         await journal.rejected(item_id + 1, "failed_precondition")
 
 
+async def test_an_attempt_that_ends_with_a_write_in_the_air_reports_it_as_unknown(journal: Journal) -> None:
+    await start(journal, writes=1)
+    await journal.finish(ATTEMPT, "unknown", "journal_unavailable", release=False)
+    (item,) = await journal.pending()
+    assert (item.kind, item.n, item.outcome) == ("report", 1, "unknown")
+
+
+async def test_a_doubtful_reservation_is_never_not_done(journal: Journal) -> None:
+    await start(journal)
+    await journal.doubted(ATTEMPT)
+    await journal.doubted(ATTEMPT)
+    with pytest.raises(ValueError, match="contradicts"):
+        await journal.finish(ATTEMPT, "not_done", "cancelled", release=True)
+    await journal.finish(ATTEMPT, "unknown", "cancelled", release=True)
+    assert [record.attempt_id for record in await journal.unresolved()] == [ATTEMPT]
+
+
 async def reopened(path: Path) -> Journal:
     return await Journal.open(path, SystemClock())
 
@@ -231,6 +248,8 @@ async def reopened(path: Path) -> Journal:
     [
         ([], "not_done", "restarted", []),
         (["begun"], "not_done", "restarted", [("release", 0, "")]),
+        (["begun", "doubted"], "unknown", "restarted", [("release", 0, "")]),
+        (["begun", "doubted", "authorizing"], "unknown", "restarted", [("release", 0, "")]),
         (["begun", "authorizing"], "not_done", "restarted", [("release", 0, "")]),
         (["begun", "authorizing", "intend"], "unknown", "restarted", [("report", 1, "unknown")]),
         (["begun", "authorizing", "intend", "unknown"], "unknown", "restarted", [("report", 1, "unknown")]),
@@ -247,6 +266,12 @@ async def reopened(path: Path) -> Journal:
             "restarted",
             [("report", 1, "unknown"), ("release", 0, "")],
         ),
+        (
+            ["begun", "authorizing", "intend", "unknown", "next", "next not done"],
+            "unknown",
+            "restarted",
+            [("report", 1, "unknown"), ("report", 2, "not_done"), ("release", 0, "")],
+        ),
     ],
 )
 async def test_recovery(
@@ -255,12 +280,14 @@ async def test_recovery(
     await journal.accept(ATTEMPT, "signing_password")
     actions: dict[str, Callable[[], Awaitable[object]]] = {
         "begun": lambda: journal.begun(ATTEMPT),
+        "doubted": lambda: journal.doubted(ATTEMPT),
         "authorizing": lambda: journal.authorizing(ATTEMPT, 1),
         "intend": lambda: journal.intend(ATTEMPT, 1),
         "unknown": lambda: journal.result(ATTEMPT, 1, "unknown"),
         "not_done": lambda: journal.result(ATTEMPT, 1, "not_done", status_word=0x6985),
         "done": lambda: done(journal),
         "next": lambda: journal.authorizing(ATTEMPT, 2),
+        "next not done": lambda: journal.result(ATTEMPT, 2, "not_done"),
     }
     for step in steps:
         await actions[step]()
