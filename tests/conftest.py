@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
+from tests.rig.site import PERSONAS, Site
+
 
 def pytest_configure() -> None:
     """End as on Ctrl-C when asked to end: fixtures are torn down, nothing is left running."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A centre, a kiosk and one registered card of each persona; tests use copies, since keys take the time."""
+    template = Site.make(tmp_path_factory.mktemp("site"))
+    for persona in PERSONAS:
+        template.issue(persona)
+    return template

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.rig.pcscd import PrivatePcscd
+from tests.rig.opensc import OpenSC
+from tests.rig.parts import CardSimulator
+from tests.rig.pcscd import KIOSK, PrivatePcscd
+from tests.rig.site import Site
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +26,23 @@ def private_pcscd() -> Iterator[PrivatePcscd]:
         yield pcscd
         for name in pcscd.environment:
             del os.environ[name]
+
+
+@pytest.fixture
+def simulator(tmp_path: Path, site: Site, private_pcscd: PrivatePcscd) -> Iterator[CardSimulator]:
+    """A card of each persona, in no slot yet: `simulator.insert("locked", "kiosk")`."""
+    cards = sorted(site.copy(tmp_path / "site").cards.glob("*.json"))
+    with CardSimulator(
+        cards,
+        private_pcscd.readers,
+        control=tmp_path / "cardsim.sock",
+        ledger=tmp_path / "ledger.jsonl",
+        log=tmp_path / "cardsim.log",
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def opensc(tmp_path: Path, private_pcscd: PrivatePcscd) -> OpenSC:
+    """OpenSC's tools on the kiosk's reader."""
+    return OpenSC(tmp_path / "opensc", private_pcscd.environment, private_pcscd.readers[KIOSK].name)

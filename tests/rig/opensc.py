@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.rig.process import RigError, run
+from tests.rig.process import RigError, run, wait_until
 
 # No foreign applets are probed, and no file cache: the serial of every such card is "00000000", so caches collide.
 SETTINGS = "app default { card_drivers = jpki; framework pkcs15 { use_file_caching = no; } }\n"
 USER_TOKEN = "JPKI (User Authentication PIN)"
 SIGNING_TOKEN = "JPKI (Digital Signature PIN)"
+CARD_SECONDS = 5.0
 PIN_BLOCK = re.compile(r"^PIN \[(?P<name>.*)\](?P<body>(?:\n\t.*)*)", re.MULTILINE)
 TRIES = re.compile(r"Tries left\s*: (\d+)")
 
@@ -43,8 +44,18 @@ class OpenSC:
 
     def tool(self, *words: str | Path) -> str:
         """Run one of OpenSC's tools, once the card is seen, and return its output. Raises RigError when it fails."""
+        self.wait_for_card()
         name, *arguments = words
-        return run([name, "--wait", "--reader", self._reader, *arguments], env=self._environment)
+        return run([name, "--reader", self._reader, *arguments], env=self._environment)
+
+    def wait_for_card(self) -> None:
+        """Wait until a card is seen in the reader, without touching it: pcscd looks every 0.4 s. Raises RigError."""
+        present = re.compile(rf"^\d+ +Yes .*{re.escape(self._reader)}$", re.MULTILINE)
+        wait_until(
+            lambda: present.search(run(["opensc-tool", "--list-readers"], env=self._environment)),
+            CARD_SECONDS,
+            f"a card in {self._reader}",
+        )
 
     def dump(self) -> str:
         """Return `pkcs15-tool --dump`."""
@@ -84,6 +95,7 @@ class OpenSC:
             pin,
         ]
         command += ["--sign", "--id", f"{key:02d}", "--mechanism", "SHA256-RSA-PKCS"]
+        self.wait_for_card()
         run([*command, "--input-file", source, "--output-file", out], env=self._environment)
         return out.read_bytes()
 

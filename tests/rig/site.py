@@ -12,6 +12,7 @@ from tests.rig.process import BIN, run
 CHAIN, STORE, KIOSK_NUMBER = "chain-a", "store-0001", "kiosk-1"
 KIOSK_ID = f"{CHAIN}/{STORE}/{KIOSK_NUMBER}"
 LOCKED = "locked"
+PERSONAS = (LOCKED, "forgotten", "user-pin-locked")
 
 
 @dataclass(frozen=True)

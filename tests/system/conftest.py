@@ -18,15 +18,6 @@ from tests.rig.stack import Stack
 USER_PIN = "1357"  # of every persona
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A centre, a kiosk and one registered card of each persona; tests use copies, since keys take the time."""
-    template = Site.make(tmp_path_factory.mktemp("site"))
-    for persona in ("locked", "forgotten", "user-pin-locked"):
-        template.issue(persona)
-    return template
-
-
 @pytest.fixture
 def planted() -> Planted:
     """The secrets of this test: a PIN, and a password nobody else has."""
