@@ -35,7 +35,7 @@ def simulator(tmp_path: Path, site: Site, private_pcscd: PrivatePcscd) -> Iterat
     with CardSimulator(
         cards,
         private_pcscd.readers,
-        control=tmp_path / "cardsim.sock",
+        control=private_pcscd.directory / "cardsim.sock",
         ledger=tmp_path / "ledger.jsonl",
         log=tmp_path / "cardsim.log",
     ) as running:
