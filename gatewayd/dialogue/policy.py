@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+import string
 
 from gatewayd.dialogue.vocabulary import InputProblem
 
@@ -12,6 +12,8 @@ SHORTEST = 6
 LONGEST = 16
 
 _USER_PIN = re.compile(rb"[0-9]{4}\Z")  # 利用者証明用パスワード: exactly 4 digits (J-LIS, JPKI portal)
+_FULL_WIDTH = {code + 0xFEE0: chr(code) for code in range(0x21, 0x7F)}  # U+FF01-FF5E, The Unicode Standard, FF00 block
+_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 _ALLOWED = re.compile(r"[A-Z0-9]*\Z")
 
 
@@ -21,8 +23,11 @@ def user_pin_is_well_formed(value: bytes) -> bool:
 
 
 def fold(value: bytes) -> str:
-    """Fold full-width forms and lower case: what the citizen means by what they typed. Raises UnicodeDecodeError."""
-    return unicodedata.normalize("NFKC", value.decode()).upper()
+    """Fold full-width forms and a-z, and nothing else: any wider folding would set a password nobody typed.
+
+    What is not UTF-8 becomes a character that no rule allows.
+    """
+    return value.decode(errors="replace").translate(_FULL_WIDTH).translate(_UPPER)
 
 
 def password_problem(folded: str) -> InputProblem | None:

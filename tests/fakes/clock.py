@@ -1,4 +1,4 @@
-"""Time as the test decides."""
+"""A clock that stands still until a test moves it."""
 
 from __future__ import annotations
 
@@ -8,47 +8,43 @@ import heapq
 import itertools
 
 
-class ManualClock:
-    """A clock that stands until `advance`; with `automatic`, a sleep takes no real time but its clock time."""
+class FakeClock:
+    """Implements `gatewayd.clock.Clock`; `advance` moves both clocks and wakes the sleepers that are due, in order."""
 
-    def __init__(self, *, automatic: bool = False) -> None:
-        self.automatic = automatic
-        self.slept: list[float] = []
-        self._now = datetime.datetime(2026, 11, 22, 3, 0, tzinfo=datetime.UTC)
-        self._monotonic = 1000.0
+    def __init__(self, start: datetime.datetime | None = None) -> None:
+        self._start = start or datetime.datetime(2026, 11, 22, 3, 0, tzinfo=datetime.UTC)
+        self._seconds = 0.0
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def now(self) -> datetime.datetime:
-        return self._now
+        return self._start + datetime.timedelta(seconds=self._seconds)
 
     def monotonic(self) -> float:
-        return self._monotonic
+        return self._seconds
 
     async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        if self.automatic:
-            await self.advance(seconds)
+        if seconds <= 0:
+            await asyncio.sleep(0)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._monotonic + seconds, next(self._order), future))
+        heapq.heappush(self._sleepers, (self._seconds + seconds, next(self._order), future))
         await future
 
-    @property
-    def sleeping(self) -> int:
-        """How many wait on this clock."""
-        return sum(not future.done() for _, _, future in self._sleepers)
-
-    def jump(self, seconds: float) -> None:
-        """Set the wall clock; the monotonic clock does not notice."""
-        self._now += datetime.timedelta(seconds=seconds)
-
     async def advance(self, seconds: float) -> None:
-        """Let time pass and let those whose wait is over run."""
-        self._monotonic += seconds
-        self._now += datetime.timedelta(seconds=seconds)
-        while self._sleepers and self._sleepers[0][0] <= self._monotonic:
-            _, _, future = heapq.heappop(self._sleepers)
+        """Let this much time pass; each sleeper wakes at its own moment and may sleep again."""
+        end = self._seconds + seconds
+        await self._settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            due, _, future = heapq.heappop(self._sleepers)
+            self._seconds = max(self._seconds, due)
             if not future.done():
                 future.set_result(None)
-        await asyncio.sleep(0)
+            await self._settle()
+        self._seconds = end
+        await self._settle()
+
+    @staticmethod
+    async def _settle() -> None:
+        for _ in range(20):  # lets everything that is ready run; nothing here waits for real time
+            await asyncio.sleep(0)
