@@ -32,7 +32,7 @@ from gatewayd.card.values import (
     WriteResult,
     WriteUnknown,
 )
-from gatewayd.errors import CardProtocolError, LinkError
+from gatewayd.errors import CardProtocolError, DeadlineExceeded, LinkEnded, LinkError
 from gatewayd.secret import Secret
 
 JPKI_AID = bytes.fromhex("D392F000260100000001")  # OpenSC jpki.h AID_JPKI; jpki/myna
@@ -155,8 +155,8 @@ def offer_channel(
 def write_password(link: CardLink, *, keys: ChannelKeys, password: Secret) -> WriteResult:
     """Open the offered channel and set the new signing password in it; then reset the card and read the counter.
 
-    *Unknown* begins when the RESET RETRY COUNTER is handed to transmit. What fails before, a broken authorisation
-    included, is WriteNotSent or an unsent WriteRefused; what fails after the card's answer does not change the verdict.
+    *Unknown* begins when transmit takes the RESET RETRY COUNTER. What fails before, a broken authorisation included, is
+    WriteNotSent or an unsent WriteRefused; what fails after the card's answer does not change the verdict.
     Never raises LinkError or CardProtocolError. Raises ValueError for a password that is not 6-16 of A-Z and 0-9.
     """
     _demand(password, _SIGNING_PASSWORD_FORM, "a signing password has 6-16 upper-case letters and digits")
@@ -171,6 +171,8 @@ def write_password(link: CardLink, *, keys: ChannelKeys, password: Secret) -> Wr
         return WriteNotSent()  # not the answer of this protocol: what the card opened is not known
     try:
         answer = Response.parse(link.transmit(wrapped.command))
+    except (DeadlineExceeded, LinkEnded):
+        return WriteNotSent()  # the link refused to send it
     except LinkError:
         return WriteUnknown()
     if scp03.is_receipt(answer):

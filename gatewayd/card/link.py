@@ -27,7 +27,11 @@ class CardLink(Protocol):
     """A connected card. Both calls block and raise LinkError."""
 
     def transmit(self, command: bytes) -> bytes:
-        """Send one command APDU and return the answer, status word included."""
+        """Send one command APDU and return the answer, status word included.
+
+        DeadlineExceeded and LinkEnded say that nothing was sent; after any other LinkError the card may have executed
+        the command.
+        """
         ...
 
     def reset(self) -> None:

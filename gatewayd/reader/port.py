@@ -16,8 +16,9 @@ class Link(Protocol):
     def transmit(self, command: bytes) -> bytes:
         """Send one command APDU and return the answer, status word included: 2-65,538 bytes.
 
-        Raises DeadlineExceeded (nothing was sent) when the job's budget is over or the job is no longer wanted, and
-        TransmitFailed, ServiceLost or DeadlineExceeded when no usable answer came: the card may have executed it.
+        Raises DeadlineExceeded or LinkEnded when nothing was sent: the job's budget is over, it is no longer wanted, or
+        an earlier command failed. Raises TransmitFailed or ServiceLost when no usable answer came: the card may have
+        executed the command.
         """
         ...
 
