@@ -1,0 +1,159 @@
+"""The user certificate of a card: its path, profile and validity, by hand, for no generic verifier knows the profile.
+
+Source of the profile: 公的個人認証サービス プロファイル仕様書 (J-LIS), user certificates.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.x509.oid import ExtensionOID, NameOID, SignatureAlgorithmOID
+
+from centrald.errors import ConfigError
+from centrald.rules.model import CertificateId, Refusal
+
+MAX_CERTIFICATE_BYTES = 4096
+USER_POLICY = x509.ObjectIdentifier("1.2.392.200149.8.5.1.3.30")  # user authentication certificate
+_KEY_BITS = 2048
+_COUNTRY = "JP"
+_KNOWN_EXTENSIONS = frozenset(
+    {ExtensionOID.KEY_USAGE, ExtensionOID.CERTIFICATE_POLICIES, ExtensionOID.BASIC_CONSTRAINTS}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UserCertificate:
+    """A user certificate of the card authority that is valid now; revocation is the registry's to say."""
+
+    id: CertificateId
+    public_key: RSAPublicKey
+
+    def signed(self, message: bytes, signature: bytes) -> bool:
+        """Verify RSASSA-PKCS1-v1_5 with SHA-256 over the message."""
+        try:
+            self.public_key.verify(signature, message, PKCS1v15(), hashes.SHA256())
+        except InvalidSignature:
+            return False
+        return True
+
+
+class UserAuthority:
+    """The authority (in one or more generations) whose user certificates the service accepts."""
+
+    def __init__(self, roots: list[x509.Certificate]) -> None:
+        self._roots = {_subject_key_id(root): root for root in roots}
+
+    @classmethod
+    def load(cls, path: Path) -> UserAuthority:
+        """Read one or more PEM certificates; raises ConfigError when one is not an authority's."""
+        try:
+            roots = x509.load_pem_x509_certificates(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+        except ValueError:
+            raise ConfigError(f"{path} holds no PEM certificate") from None
+        if not all(_is_authority(root) for root in roots):
+            raise ConfigError(f"{path} holds a certificate that is not an authority's")
+        return cls(roots)
+
+    def judge(self, der: bytes, now: datetime.datetime) -> UserCertificate | Refusal:
+        """Return the certificate, or CERTIFICATE_NOT_TRUSTED or CERTIFICATE_EXPIRED."""
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            authority_key_id = _authority_key_id(certificate)
+            root = self._roots.get(authority_key_id)
+            if root is None or not _issued(root, certificate) or not _has_user_profile(certificate):
+                return Refusal.CERTIFICATE_NOT_TRUSTED
+            key = certificate.public_key()
+        except (
+            ValueError,
+            TypeError,
+            x509.ExtensionNotFound,
+            x509.DuplicateExtension,
+            x509.UnsupportedGeneralNameType,
+        ):
+            return Refusal.CERTIFICATE_NOT_TRUSTED
+        if not isinstance(key, RSAPublicKey) or key.key_size != _KEY_BITS:
+            return Refusal.CERTIFICATE_NOT_TRUSTED
+        for link in (certificate, root):
+            if not link.not_valid_before_utc <= now <= link.not_valid_after_utc:  # RFC 5280 4.1.2.5: both inclusive
+                return Refusal.CERTIFICATE_EXPIRED
+        return UserCertificate(CertificateId(authority_key_id, f"{certificate.serial_number:x}"), key)
+
+
+def _subject_key_id(certificate: x509.Certificate) -> str:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+    except x509.ExtensionNotFound:
+        raise ConfigError("an authority's certificate has no subject key identifier") from None
+
+
+def _authority_key_id(certificate: x509.Certificate) -> str:
+    identifier = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    if identifier is None:
+        raise ValueError("no key identifier")
+    return identifier.hex()
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    return constraints.ca and usage.key_cert_sign
+
+
+def _issued(root: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Tell whether issuer name, algorithm and signature are the authority's."""
+    if certificate.signature_algorithm_oid != SignatureAlgorithmOID.RSA_WITH_SHA256:
+        return False
+    try:
+        certificate.verify_directly_issued_by(root)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _has_user_profile(certificate: x509.Certificate) -> bool:
+    extensions = certificate.extensions
+    if any(extension.critical and extension.oid not in _KNOWN_EXTENSIONS for extension in extensions):
+        return False
+    usage = extensions.get_extension_for_class(x509.KeyUsage)
+    policies = extensions.get_extension_for_class(x509.CertificatePolicies)
+    countries = certificate.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)
+    return (
+        usage.critical
+        and _only_digital_signature(usage.value)
+        and policies.critical
+        and [policy.policy_identifier for policy in policies.value] == [USER_POLICY]
+        and [country.value for country in countries] == [_COUNTRY]
+        and len(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)) == 1
+        and not _may_issue(extensions)
+    )
+
+
+def _only_digital_signature(usage: x509.KeyUsage) -> bool:
+    others = (
+        usage.content_commitment,
+        usage.key_encipherment,
+        usage.data_encipherment,
+        usage.key_agreement,
+        usage.key_cert_sign,
+        usage.crl_sign,
+    )
+    return usage.digital_signature and not any(others)
+
+
+def _may_issue(extensions: x509.Extensions) -> bool:
+    try:
+        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False

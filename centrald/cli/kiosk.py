@@ -1,0 +1,106 @@
+"""`centrald kiosk`: who may take part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from centrald import pki
+from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show, show_one, transact
+from centrald.clock import SystemClock
+from centrald.initialize import KIOSK_AUTHORITY, SERVER_AUTHORITY
+from centrald.kioskname import ID_PATTERN, uri_of
+from centrald.rules.model import KioskId
+from centrald.storage.ledger import Entry, Event
+from centrald.storage.transaction import Transaction
+
+app = typer.Typer(help="Kiosks: add, list, enable, disable.", no_args_is_help=True)
+
+
+def _id(text: str) -> str:
+    if not ID_PATTERN.fullmatch(text):
+        raise typer.BadParameter("1 to 32 of a-z, 0-9 and -")
+    return text
+
+
+def _path(text: str) -> str:
+    parts = text.split("/")
+    if len(parts) > 3:
+        raise typer.BadParameter("CHAIN, CHAIN/STORE or CHAIN/STORE/KIOSK")
+    for part in parts:
+        _id(part)
+    return text
+
+
+_Id = Annotated[str, typer.Argument(callback=_id)]
+_Path = Annotated[str, typer.Argument(callback=_path, metavar="CHAIN[/STORE[/KIOSK]]")]
+
+
+@app.command()
+def add(
+    chain: _Id,
+    store: _Id,
+    kiosk: _Id,
+    out: Annotated[Path, typer.Option(help="Where kiosk.pem, kiosk.key and server-ca.pem are written.")],
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Add a kiosk, enabled at once, and write its client certificate.
+
+    Its chain and store are added with it when they are new; when they are known, they stay enabled or disabled.
+    """
+    name = KioskId(chain, store, kiosk)
+    authority = pki.load(*(directory / part for part in KIOSK_AUTHORITY))
+    issued = pki.kiosk_certificate(authority, uri_of(name), str(name), SystemClock().now())
+
+    async def work(tx: Transaction) -> None:
+        await tx.fleet.add(name)
+        await tx.append(Entry(Event.KIOSK_ADDED, tx.now, kiosk=str(name)))
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)  # before the commit: what cannot be written is not added
+        issued.write(out / "kiosk.pem", out / "kiosk.key")
+        pki.write_new(out / "server-ca.pem", (directory / SERVER_AUTHORITY).read_bytes(), mode=0o644)
+
+    transact(directory, work)
+    row = {"kiosk": str(name), "uri": uri_of(name), "directory": str(out)}
+    show_one(row | {"expires_at": issued.certificate.not_valid_after_utc}, as_json=as_json)
+
+
+@app.command("list")
+def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: AsJson = False) -> None:
+    """List the kiosks, and what is enabled."""
+    rows = transact(directory, lambda tx: tx.fleet.kiosks())
+    shown = (
+        {
+            "kiosk": str(row.id),
+            "enabled": row.enabled,
+            "chain_enabled": row.chain_enabled,
+            "store_enabled": row.store_enabled,
+            "kiosk_enabled": row.kiosk_enabled,
+            "added_at": row.added_at,
+        }
+        for row in rows
+    )
+    show(shown, as_json=as_json, title="Kiosks")
+
+
+@app.command()
+def enable(path: _Path, directory: Directory = DEFAULT_DIRECTORY) -> None:
+    """Enable a chain, store or kiosk; works at once."""
+    _switch(path, directory, enabled=True)
+
+
+@app.command()
+def disable(path: _Path, directory: Directory = DEFAULT_DIRECTORY) -> None:
+    """Disable a chain, store or kiosk; works at once. Reports and releases of its kiosks are still taken."""
+    _switch(path, directory, enabled=False)
+
+
+def _switch(path: str, directory: Path, *, enabled: bool) -> None:
+    async def work(tx: Transaction) -> None:
+        await tx.fleet.enable(tuple(path.split("/")), enabled=enabled)
+        event = Event.KIOSK_ENABLED if enabled else Event.KIOSK_DISABLED
+        await tx.append(Entry(event, tx.now, kiosk=path))
+
+    transact(directory, work)

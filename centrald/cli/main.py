@@ -1,0 +1,86 @@
+"""`centrald init` and `centrald serve`, and where the other commands are hung up."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from centrald.cli import card, kiosk, ledger, reservation
+from centrald.cli.common import DEFAULT_DIRECTORY, EXIT_CODES, AsJson, Directory, Exit, show_one
+from centrald.errors import AlreadyThere, CentralError, ConfigError, NotThere
+
+app = typer.Typer(
+    name="centrald",
+    help="The central reservation service of the kiosk reset: reservations, card keys, receipts.\n\n"
+    "Begin with `centrald init --directory DIR`, then `centrald kiosk add`, `centrald card register` and "
+    f"`centrald serve`.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(kiosk.app, name="kiosk")
+app.add_typer(card.app, name="card")
+app.add_typer(reservation.app, name="reservation")
+app.add_typer(ledger.app, name="ledger")
+
+
+@app.command()
+def init(
+    directory: Directory = DEFAULT_DIRECTORY,
+    server_name: Annotated[
+        list[str] | None,
+        typer.Option(help="Host name or address in the server certificate; repeat for more. [localhost, 127.0.0.1]"),
+    ] = None,
+    always_open: Annotated[bool, typer.Option(help="Open around the clock, for tests and demonstrations.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a directory with keys, a test card authority, TLS certificates, configuration and database.
+
+    Refuses to overwrite anything. Keep the directory secret: it holds the master key of all cards.
+    """
+    from centrald.initialize import initialize
+
+    made = initialize(directory, server_name or ["localhost", "127.0.0.1"], always_open=always_open)
+    show_one({"directory": str(directory), "files": made if as_json else " ".join(made)}, as_json=as_json)
+
+
+@app.command()
+def serve(directory: Directory = DEFAULT_DIRECTORY) -> None:
+    """Serve kiosks and phones until SIGTERM or Ctrl-C.
+
+    Prints one JSON line with both addresses once both listeners serve; logs are JSON lines on standard error.
+    """
+    from centrald import app as service
+    from centrald.config import load
+    from centrald.logs import configure
+
+    configure()
+    asyncio.run(service.serve(directory, load(directory), _announce))
+
+
+def _announce(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Run the command line; the service's own exceptions become one line and an exit code."""
+    try:
+        app()
+    except (AlreadyThere, NotThere) as error:
+        _fail(str(error), Exit.REFUSED)
+    except ConfigError as error:
+        _fail(str(error), Exit.CONFIGURATION)
+    except (CentralError, TimeoutError, OSError) as error:
+        _fail(str(error) or type(error).__name__, Exit.FAILURE)
+    except DBAPIError as error:
+        _fail(f"database: {error.orig}", Exit.FAILURE)
+
+
+def _fail(text: str, code: Exit) -> None:
+    typer.echo(f"centrald: {text}", err=True)
+    sys.exit(code)

@@ -1,0 +1,22 @@
+"""The only place of the service that asks for the time."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """A wall clock. With SQLite the service's time is this clock; a database server's own clock replaces it."""
+
+    def now(self) -> datetime.datetime:
+        """Return the time, in UTC and aware of it."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime.datetime:
+        """See `Clock`."""
+        return datetime.datetime.now(datetime.UTC)

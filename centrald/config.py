@@ -1,0 +1,142 @@
+"""The service's configuration: one TOML file in its directory, unknown keys refused with their path."""
+
+from __future__ import annotations
+
+import datetime
+import tomllib
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from centrald.errors import ConfigError
+from centrald.rules.hours import Hours, Window, minutes
+
+CONFIG_NAME = "centrald.toml"
+
+_Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+
+
+class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where the two listeners bind: address:port, port 0 takes a free one."""
+
+    kiosks: str = "127.0.0.1:0"
+    phones: str = "127.0.0.1:0"
+
+
+class Maintenance(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"start": "from", "end": "until"}):
+    """An announced window in which no attempt begins."""
+
+    start: datetime.datetime
+    end: datetime.datetime
+
+
+class Service(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Opening hours, "HH:MM" to "HH:MM" in the time zone, every day."""
+
+    opens: str = "06:30"
+    closes: str = "23:00"
+    timezone: str = "Asia/Tokyo"
+    maintenance: tuple[Maintenance, ...] = ()
+
+    def hours(self) -> Hours:
+        """Return the hours as the rules need them; raises ConfigError."""
+        try:
+            opens, closes, zone = minutes(self.opens), minutes(self.closes), ZoneInfo(self.timezone)
+        except (ValueError, ZoneInfoNotFoundError) as error:
+            raise ConfigError(f"service: {error}") from None
+        if opens >= closes:
+            raise ConfigError("service.opens must be before service.closes")
+        for window in self.maintenance:
+            if window.start.tzinfo is None or window.end.tzinfo is None or window.start >= window.end:
+                raise ConfigError("service.maintenance: from and until need a time zone, and from comes first")
+        return Hours(opens, closes, zone, tuple(Window(one.start, one.end) for one in self.maintenance))
+
+
+class Storage(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The database, as a URL of SQLAlchemy; a relative SQLite file lies in the service's directory."""
+
+    url: str = "sqlite+aiosqlite:///centrald.db"
+
+
+class Keys(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Files, relative to the service's directory."""
+
+    master: str = "keys/master.key"
+    user_authority: str = "authority/user-ca.pem"
+
+
+class Tls(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Files, relative to the service's directory."""
+
+    certificate: str = "tls/server.pem"
+    key: str = "tls/server.key"
+    kiosk_authority: str = "tls/kiosk-ca.pem"
+
+
+class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How much the service takes on at once."""
+
+    concurrent_calls: _Count = 256  # per listener
+    open_challenges: _Count = 10_000  # of phones
+    stop_seconds: Annotated[float, msgspec.Meta(gt=0, le=300)] = 5.0  # grace for running calls
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The whole file."""
+
+    listen: Listen = Listen()
+    service: Service = Service()
+    storage: Storage = Storage()
+    keys: Keys = Keys()
+    tls: Tls = Tls()
+    limits: Limits = Limits()
+
+
+def load(directory: Path) -> Config:
+    """Read DIRECTORY/centrald.toml; raises ConfigError naming file and key."""
+    path = directory / CONFIG_NAME
+    try:
+        config = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; is this a directory of `centrald init`?") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    config.service.hours()
+    return config
+
+
+def template(*, always_open: bool) -> str:
+    """Return the text of a new configuration file."""
+    opens, closes = ("00:00", "24:00") if always_open else (Service().opens, Service().closes)
+    return f"""\
+# The central reservation service. Relative files lie in this directory.
+
+[listen]
+kiosks = "{Listen().kiosks}"  # mutual TLS; port 0 takes a free one
+phones = "{Listen().phones}"  # server TLS
+
+[service]
+opens = "{opens}"  # 00:00 to 24:00 is always open
+closes = "{closes}"
+timezone = "{Service().timezone}"
+# maintenance = [{{ from = 2026-12-01T01:00:00+09:00, until = 2026-12-01T05:00:00+09:00 }}]
+
+[storage]
+url = "{Storage().url}"
+
+[keys]
+master = "{Keys().master}"  # mode 0600
+user_authority = "{Keys().user_authority}"  # who issues the cards' user certificates
+
+[tls]
+certificate = "{Tls().certificate}"
+key = "{Tls().key}"
+kiosk_authority = "{Tls().kiosk_authority}"  # who issues the kiosks' client certificates
+
+[limits]
+concurrent_calls = {Limits().concurrent_calls}  # per listener
+open_challenges = {Limits().open_challenges}  # of phones, unanswered
+stop_seconds = {Limits().stop_seconds}  # grace for running calls
+"""

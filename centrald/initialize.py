@@ -1,0 +1,52 @@
+"""Makes what a new service needs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from centrald import pki
+from centrald.cardkeys import FileMasterKey
+from centrald.clock import SystemClock
+from centrald.config import CONFIG_NAME, Config, template
+from centrald.errors import AlreadyThere
+from centrald.storage.database import Database
+
+_FOLDERS = ("keys", "authority", "tls")
+KIOSK_AUTHORITY = ("tls/kiosk-ca.pem", "tls/kiosk-ca.key")
+SERVER_AUTHORITY = "tls/server-ca.pem"
+
+
+def initialize(directory: Path, server_names: list[str], *, always_open: bool) -> list[str]:
+    """Make keys, test authority, TLS certificates, database and configuration; raises AlreadyThere.
+
+    Returns the files, relative to the directory. The configuration is written last: without it nothing serves.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        raise AlreadyThere(f"{directory} is not empty")
+    for folder in _FOLDERS:
+        (directory / folder).mkdir(mode=0o700)
+    config = Config()
+    FileMasterKey.create(directory / config.keys.master)
+    now = SystemClock().now()
+    for name, unit in (("user", "JPKI for user authentication"), ("sign", "JPKI for digital signature")):
+        issued = pki.card_authority(unit, now)
+        issued.write(directory / f"authority/{name}-ca.pem", directory / f"authority/{name}-ca.key")
+    server_authority = pki.tls_authority("centrald server authority", now)
+    server_authority.write(directory / SERVER_AUTHORITY, directory / "tls/server-ca.key")
+    server = pki.server_certificate(server_authority, server_names, now)
+    server.write(directory / config.tls.certificate, directory / config.tls.key)
+    kiosk_authority = pki.tls_authority("centrald kiosk authority", now)
+    kiosk_authority.write(*(directory / name for name in KIOSK_AUTHORITY))
+    asyncio.run(_create_database(config, directory))
+    pki.write_new(directory / CONFIG_NAME, template(always_open=always_open).encode(), mode=0o600)
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
+
+
+async def _create_database(config: Config, directory: Path) -> None:
+    database = Database.open(config.storage.url, directory, SystemClock(), checkpoints=True)
+    try:
+        await database.create()
+    finally:
+        await database.close()

@@ -1,0 +1,1 @@
+"""The two gRPC listeners; grpc and the generated stubs appear nowhere else."""

@@ -1,0 +1,106 @@
+"""Two listeners in one loop: kiosks behind mutual TLS, phones behind server TLS.
+
+gRPC's Python API cannot raise the lowest TLS version above 1.2; both sides of this project agree on 1.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from jpkireset.central.v1 import (
+    kiosk_service_pb2,
+    kiosk_service_pb2_grpc,
+    reservation_service_pb2,
+    reservation_service_pb2_grpc,
+)
+
+from centrald.errors import ConfigError
+from centrald.rpc.interceptors import CallGuard
+from centrald.rpc.kiosk_service import KioskServicer
+from centrald.rpc.reservation_service import ReservationServicer
+from centrald.rpc.running import Running
+from centrald.service.kiosks import KioskCalls
+from centrald.service.phones import PhoneCalls
+
+_log = logging.getLogger(__name__)
+
+_MAX_MESSAGE = 16 * 1024  # bytes; the largest real one is a certificate of 4 KiB and a signature
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ("grpc.max_send_message_length", _MAX_MESSAGE),
+    ("grpc.so_reuseport", 0),  # a second service on the same port is a mistake, not a cluster
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),  # kiosks ping every 30 s
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Contents of the PEM files."""
+
+    certificate: bytes
+    key: bytes
+    kiosk_authority: bytes
+
+
+class Listeners:
+    """Both listeners, from start to stop."""
+
+    def __init__(self, kiosks: KioskCalls, phones: PhoneCalls, concurrent_calls: int) -> None:
+        self._running = Running()
+        self._health = health_aio.HealthServicer()
+        self._kiosk_server, self._phone_server = (
+            grpc.aio.server(interceptors=[CallGuard()], options=_OPTIONS, maximum_concurrent_rpcs=concurrent_calls)
+            for _ in range(2)
+        )
+        kiosk_service_pb2_grpc.add_KioskServiceServicer_to_server(
+            KioskServicer(kiosks, self._running), self._kiosk_server
+        )
+        reservation_service_pb2_grpc.add_ReservationServiceServicer_to_server(
+            ReservationServicer(phones, self._running), self._phone_server
+        )
+        for server in (self._kiosk_server, self._phone_server):
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+
+    async def start(self, kiosk_address: str, phone_address: str, tls: TlsFiles) -> tuple[str, str]:
+        """Bind and serve; returns both addresses with the ports really bound. Raises ConfigError."""
+        pair = [(tls.key, tls.certificate)]
+        mutual = grpc.ssl_server_credentials(pair, tls.kiosk_authority, require_client_auth=True)
+        kiosks = _bind(self._kiosk_server, kiosk_address, mutual)
+        phones = _bind(self._phone_server, phone_address, grpc.ssl_server_credentials(pair))
+        await self._kiosk_server.start()
+        await self._phone_server.start()
+        for name in _service_names():
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return kiosks, phones
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, let the running ones finish within the grace (seconds)."""
+        await self._health.enter_graceful_shutdown()
+        await asyncio.gather(self._kiosk_server.stop(grace), self._phone_server.stop(grace))
+        await asyncio.wait_for(self._running.drained(), grace)
+
+
+def _service_names() -> tuple[str, ...]:
+    kiosk = kiosk_service_pb2.DESCRIPTOR.services_by_name["KioskService"].full_name
+    phone = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"].full_name
+    return "", kiosk, phone
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> str:
+    host, colon, _ = address.rpartition(":")
+    if not colon:
+        raise ConfigError(f"listen: {address!r} is not address:port")
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise ConfigError(f"cannot listen on {address}: {error}") from None
+    return f"{host}:{port}"

@@ -1,0 +1,1 @@
+"""The database: tables, the one place that knows SQLite, and transactions that load and save the rules' values."""

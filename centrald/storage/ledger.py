@@ -1,0 +1,50 @@
+"""The append-only ledger: what happened, when, by whom, and what state it made."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from enum import Enum
+
+from centrald.rules.model import FaceMatch, Outcome, Refusal, State, Transcript, Verdict
+
+
+class Event(Enum):
+    """What happened."""
+
+    RESERVED = "reserved"
+    REPLACED = "replaced"  # a newer reservation took the place of this one
+    BEGUN = "begun"
+    CHECKED = "checked"
+    AUTHORIZED = "authorized"
+    NOT_AUTHORIZED = "not_authorized"
+    REPORTED = "reported"
+    RELEASED = "released"
+    SILENT = "silent"  # 20 minutes without a report; noticed when next read
+    KIOSK_ADDED = "kiosk_added"
+    KIOSK_ENABLED = "kiosk_enabled"  # or its chain or store
+    KIOSK_DISABLED = "kiosk_disabled"
+    CARD_REGISTERED = "card_registered"
+    CARD_REVOKED = "card_revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger."""
+
+    event: Event
+    at: datetime.datetime
+    seq: int = 0  # given by the database
+    kiosk: str | None = None
+    attempt_id: str | None = None
+    n: int | None = None
+    reservation_id: str | None = None
+    state_before: State | None = None
+    state_after: State | None = None
+    refusal: Refusal | None = None
+    outcome: Outcome | None = None
+    status_word: int | None = None
+    verdict: Verdict | None = None
+    face_match: FaceMatch | None = None
+    contradiction: bool | None = None
+    transcript: Transcript | None = None

@@ -1,0 +1,55 @@
+"""Everything that holds for SQLite alone: one writer, write-ahead log, synced commits, the ledger's triggers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+_BUSY_SECONDS = 5.0  # a command line and the service share the file
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+_TRIGGER = """\
+CREATE TRIGGER IF NOT EXISTS ledger_no_{verb} BEFORE {verb} ON ledger
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
+
+
+def resolve(url: sa.URL, directory: Path) -> sa.URL:
+    """Return the URL with its file's path made absolute, starting from the directory."""
+    return url.set(database=str(directory / url.database)) if url.database else url
+
+
+def engine(url: sa.URL, *, checkpoints: bool) -> AsyncEngine:
+    """Return an engine of one connection; transactions take the write lock when they begin.
+
+    Only the service itself checkpoints (`checkpoints`): SQLite before 3.51.3 may lose pages when two processes do.
+    """
+    made = create_async_engine(
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"timeout": _BUSY_SECONDS},
+    )
+
+    @sa.event.listens_for(made.sync_engine, "connect")
+    def _connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions are ours to begin
+        cursor = connection.cursor()
+        for pragma in (*_PRAGMAS, *(() if checkpoints else ("wal_autocheckpoint=0",))):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(made.sync_engine, "begin")
+    def _begun(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return made
+
+
+async def protect_ledger(connection: AsyncConnection) -> None:
+    """Refuse UPDATE and DELETE on the ledger in the database itself."""
+    for verb in ("UPDATE", "DELETE"):
+        await connection.exec_driver_sql(_TRIGGER.format(verb=verb))
