@@ -132,11 +132,8 @@ class Conversation:
             return  # the question was withdrawn before the answer was taken
         self._asking = None
         request = task.result()
-        asks_for_more_time = request.HasField("more_time")
         self._cancelling = self._cancelling or request.HasField("cancel")
-        await self._send(request)
-        if asks_for_more_time and self._question:
-            self._ask(self._question)
+        await self._send(request)  # every answer brings a view, which asks again if it must
 
     async def _take_interrupt(self) -> bool:
         self._interrupts += 1
