@@ -1,0 +1,286 @@
+"""The link to the virtual reader and the slots, against a reader made of a TCP listener."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from cardsim import store
+from cardsim.card import ATR
+from cardsim.ledger import Ledger
+from cardsim.slot import CardInSlot, SlotError, Slots
+from tests.unit.cardsim.foreign import Host
+from tests.unit.cardsim.making import NOW, SELECT_JPKI, MakeCard, verify
+from tests.unit.cardsim.test_ledger import lines
+
+SECONDS = 5.0
+POWER_OFF, POWER_ON, RESET, GET_ATR = b"\x00", b"\x01", b"\x02", b"\x04"
+
+
+class Reader:
+    """The driver's side of vpcd: listens, and talks to the card that connects."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._connections: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+
+    @asynccontextmanager
+    async def listening(self, port: int = 0) -> AsyncIterator[Reader]:
+        """Listen, on a port of the system's choice or on a given one."""
+
+        writers: list[asyncio.StreamWriter] = []
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            await self._connections.put((reader, writer))
+
+        server = await asyncio.start_server(accept, "127.0.0.1", port)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for writer in writers:
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+
+    async def card(self) -> None:
+        """Wait for a card."""
+        self._reader, self._writer = await asyncio.wait_for(self._connections.get(), SECONDS)
+
+    async def pull(self) -> None:
+        """Close the connection, as a pcscd that dies does."""
+        self._writer.close()
+        await self._writer.wait_closed()
+
+    def send(self, message: bytes) -> None:
+        """Send one message, length and body apart as the driver does."""
+        self._writer.write(len(message).to_bytes(2, "big"))
+        self._writer.write(message)
+
+    async def ask(self, message: bytes) -> bytes:
+        """Send one message and return the answer."""
+        self.send(message)
+        length = await asyncio.wait_for(self._reader.readexactly(2), SECONDS)
+        return await asyncio.wait_for(self._reader.readexactly(int.from_bytes(length, "big")), SECONDS)
+
+    async def gone(self) -> bool:
+        """Wait until the card has left."""
+        return await asyncio.wait_for(self._reader.read(), SECONDS) == b""
+
+
+class Bench:
+    """Two readers, one card, and what was slept."""
+
+    def __init__(self, make_card: MakeCard, directory: Path) -> None:
+        self.kiosk, self.phone = Reader(), Reader()
+        self.slept: list[float] = []
+        self.path = directory / "card.json"
+        self.ledger_path = directory / "ledger.jsonl"
+        self.ledger = Ledger(self.ledger_path, lambda: NOW)
+        card = make_card()
+        card.power_off()
+        store.save(card.memory, self.path)
+        self.card = CardInSlot("card", self.path, card, self.ledger, self._sleep)
+        self.slots: Slots
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Bench]:
+        async with self.kiosk.listening(), self.phone.listening():
+            ports = {"kiosk": self.kiosk.port, "phone": self.phone.port}
+            self.slots = Slots(ports, {"card": self.card}, self.ledger)
+            try:
+                yield self
+            finally:
+                await self.slots.empty()
+                self.ledger.close()
+
+    def events(self) -> list[str]:
+        """Return what happened, without the APDUs."""
+        return [f"{each['event']} {each['slot']}" for each in lines(self.ledger_path) if each["event"] != "apdu"]
+
+
+@pytest.fixture
+async def bench(make_card: MakeCard, tmp_path: Path) -> AsyncIterator[Bench]:
+    """Two readers and a card in no slot."""
+    async with Bench(make_card, tmp_path).serving() as bench:
+        yield bench
+
+
+async def insert(bench: Bench, slot: str = "kiosk") -> Reader:
+    """Insert the card and give it power."""
+    reader: Reader = getattr(bench, slot)
+    assert await bench.slots.insert("card", slot)
+    await reader.card()
+    reader.send(POWER_ON)
+    await reader.ask(GET_ATR)
+    return reader
+
+
+async def test_control_codes(bench: Bench) -> None:
+    reader = await insert(bench)
+    assert await reader.ask(GET_ATR) == ATR
+    assert await reader.ask(bytes.fromhex(SELECT_JPKI)) == bytes.fromhex("9000")
+    reader.send(RESET)
+    assert await reader.ask(bytes.fromhex("00200098")) == bytes.fromhex("6A88")
+    reader.send(POWER_OFF)
+    assert await reader.ask(GET_ATR) == ATR
+    assert bench.events() == ["insert kiosk", "power_on kiosk", "reset kiosk", "power_off kiosk"]
+
+
+async def test_messages_that_arrive_in_pieces_or_together(bench: Bench) -> None:
+    reader = await insert(bench)
+    select = bytes.fromhex(SELECT_JPKI)
+    reader.send(RESET)
+    reader.send(RESET)
+    assert await reader.ask(select) == bytes.fromhex("9000")
+    for byte in len(select).to_bytes(2, "big") + select[:-1]:
+        reader._writer.write(bytes([byte]))
+        await reader._writer.drain()
+    reader._writer.write(select[-1:])
+    assert await asyncio.wait_for(reader._reader.readexactly(4), SECONDS) == bytes.fromhex("00029000")
+
+
+async def test_delayed_acknowledgements_are_off_before_every_receive(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    loop = asyncio.get_running_loop()
+    receive = loop.sock_recv
+
+    class Watched(socket.socket):
+        def setsockopt(self, *arguments: int) -> None:  # type: ignore[override]
+            if arguments[1] == socket.TCP_QUICKACK:
+                steps.append("arm")
+            super().setsockopt(*arguments)
+
+    async def watched_receive(link: socket.socket, size: int) -> bytes:
+        steps.append("receive")
+        return await receive(link, size)
+
+    monkeypatch.setattr("cardsim.vpcd.socket.socket", Watched)
+    monkeypatch.setattr(loop, "sock_recv", watched_receive)
+    reader = await insert(bench)
+    for _ in range(3):
+        await reader.ask(bytes.fromhex(SELECT_JPKI))
+    assert len(steps) >= 8
+    assert steps == ["arm", "receive"] * (len(steps) // 2)
+
+
+async def test_a_reader_that_comes_back_finds_the_card_without_power(bench: Bench) -> None:
+    reader = await insert(bench)
+    await reader.ask(bytes.fromhex(SELECT_JPKI))
+    await reader.pull()
+    await reader.card()
+    assert bench.card.card.powered is False
+    reader.send(POWER_ON)
+    assert await reader.ask(bytes.fromhex("00200098")) == bytes.fromhex("6A88")
+    assert bench.events()[:4] == ["insert kiosk", "power_on kiosk", "power_off kiosk", "remove kiosk"]
+
+
+async def test_a_reader_that_is_not_there_yet(make_card: MakeCard, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    bench = Bench(make_card, tmp_path)
+    slots = Slots({"kiosk": port}, {"card": bench.card}, bench.ledger)
+    insertion = asyncio.create_task(slots.insert("card", "kiosk"))
+    await asyncio.sleep(0)
+    async with bench.kiosk.listening(port) as reader:
+        assert await insertion
+        await reader.card()
+        await slots.empty()
+        assert await reader.gone()
+    bench.ledger.close()
+
+
+async def test_a_card_is_carried_from_the_phone_to_the_kiosk(bench: Bench) -> None:
+    phone = await insert(bench, "phone")
+    await phone.ask(bytes.fromhex(SELECT_JPKI))
+    await phone.ask(bytes.fromhex(verify("98", b"0000")))
+    assert await bench.slots.move("phone", "kiosk")
+    assert await phone.gone()
+    await bench.kiosk.card()
+    bench.kiosk.send(POWER_ON)
+    await bench.kiosk.ask(bytes.fromhex(SELECT_JPKI))
+    assert await bench.kiosk.ask(bytes.fromhex("00200098")) == bytes.fromhex("63C2")
+
+
+async def test_what_a_card_keeps_is_on_disk_before_the_answer_leaves(bench: Bench) -> None:
+    reader = await insert(bench)
+    await reader.ask(bytes.fromhex(SELECT_JPKI))
+    unchanged = bench.path.stat().st_ino
+    await reader.ask(bytes.fromhex("00200098"))
+    assert bench.path.stat().st_ino == unchanged, "nothing is written when nothing changed"
+    await reader.ask(bytes.fromhex(verify("98", b"0000")))
+    assert store.load(bench.path).mutable_state() == bench.card.card.memory.mutable_state()
+    assert bench.path.stat().st_ino != unchanged
+
+
+async def test_the_ledger_has_the_state_before_and_after(bench: Bench) -> None:
+    reader = await insert(bench)
+    await reader.ask(bytes.fromhex(SELECT_JPKI))
+    await reader.ask(bytes.fromhex(verify("98", b"0000")))
+    entry = lines(bench.ledger_path)[-1]
+    assert entry["command"] == "VERIFY"
+    assert entry["before"]["tries"]["user_pin"] == 3
+    assert entry["after"]["tries"]["user_pin"] == 2
+    assert entry["after"]["application"] == "JPKI"
+    assert "30303030" not in bench.ledger_path.read_text()
+
+
+async def test_a_card_that_delays_on_purpose_is_waited_for(bench: Bench) -> None:
+    bench.card.card.memory.channel.failures = 10
+    reader = await insert(bench)
+    await reader.ask(bytes.fromhex(SELECT_JPKI))
+    await reader.ask(bytes.fromhex("8050310008" + "00" * 8))
+    assert bench.slept == [0.25]
+
+
+async def test_show_has_values_and_counters(bench: Bench) -> None:
+    await insert(bench)
+    Host(bench.card.card).open()
+    (shown,) = bench.slots.show("card")
+    assert shown["slot"] == "kiosk"
+    assert shown["connected"] is True
+    assert shown["references"] == {
+        "signing_password": {"value": "OLDPASS1", "tries": 5, "limit": 5},
+        "user_pin": {"value": "1357", "tries": 3, "limit": 3},
+        "juki_pin": {"value": "2468", "tries": 3, "limit": 3},
+        "text_input_pin": {"value": "8642", "tries": 3, "limit": 3},
+    }
+    state = shown["state"]
+    assert isinstance(state, dict)
+    assert state["channel"] == "open"
+    await bench.slots.remove("kiosk")
+    assert bench.slots.show()[0]["slot"] is None
+
+
+@pytest.mark.parametrize(
+    ("act", "complaint"),
+    [
+        (lambda slots: slots.insert("other", "kiosk"), "no card other; there are: card"),
+        (lambda slots: slots.insert("card", "desk"), "no slot desk; there are: kiosk, phone"),
+        (lambda slots: slots.insert("card", "kiosk"), "slot kiosk holds card"),
+        (lambda slots: slots.insert("card", "phone"), "card is in slot kiosk"),
+        (lambda slots: slots.remove("phone"), "slot phone is empty"),
+        (lambda slots: slots.move("kiosk", "kiosk"), "slot kiosk holds card"),
+        (lambda slots: slots.move("phone", "kiosk"), "slot kiosk holds card"),
+    ],
+)
+async def test_what_cannot_be_done(bench: Bench, act: Callable[[Slots], Awaitable[object]], complaint: str) -> None:
+    await insert(bench)
+    with pytest.raises(SlotError, match=complaint):
+        await act(bench.slots)
+    assert bench.slots.show()[0]["slot"] == "kiosk"
