@@ -73,7 +73,7 @@ def attempt(record: AttemptRecord, running: State | None) -> gateway.Attempt:
     message = gateway.Attempt(
         attempt_id=record.attempt_id,
         procedure=PROCEDURE,
-        state=state(running or (State.FINISHED if record.ended_at else State.ADMITTING)),
+        state=state(running or State.FINISHED),
         started_at=timestamp(record.started_at),
     )
     if said := resolved or record.outcome:

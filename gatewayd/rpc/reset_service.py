@@ -45,7 +45,6 @@ class ResetService(reset_grpc.ResetServiceServicer):
                 yield reset.ResetPasswordResponse(view=mapping.view(view))
         finally:
             listener.cancel()
-            opened.tell(ClientGone())
 
     async def _start(
         self, request_iterator: AsyncIterator[reset.ResetPasswordRequest], context: Context
@@ -86,9 +85,11 @@ def is_canonical_uuid(text: str) -> bool:
 
 async def listen(session: Session, requests: AsyncIterator[reset.ResetPasswordRequest]) -> None:
     """Hand every input to the session; the end of the stream, however it comes, is a client that went away."""
-    async for request in requests:
-        submit(session, request)
-    session.tell(ClientGone())
+    try:
+        async for request in requests:
+            submit(session, request)
+    finally:
+        session.tell(ClientGone())
 
 
 def submit(session: Session, request: reset.ResetPasswordRequest) -> None:

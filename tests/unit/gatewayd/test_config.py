@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gatewayd.config import load
+from gatewayd.errors import ConfigError
+
+GOOD = """
+[reader]
+name = "Kiosk 00 00"
+[central]
+address = "central.example:7443"
+certificate = "kiosk.pem"
+key = "kiosk.key"
+authority = "server-ca.pem"
+"""
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "gatewayd.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD))
+    assert config.reader.name == "Kiosk 00 00"
+    assert config.api.socket == "/run/gatewayd/api.sock"
+    assert config.metrics.address == "127.0.0.1:9464"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD + "\n[journal]\npaht = 'x'\n", "unknown field `paht` - at `$.journal`"),
+        (GOOD + "\n[jurnal]\n", "unknown field `jurnal`"),
+        (GOOD.replace('"Kiosk 00 00"', "7"), "Expected `str`, got `int` - at `$.reader.name`"),
+        (GOOD.replace("[reader]\nname", "[reader]\n#name").replace('name = "Kiosk 00 00"', ""), "`name`"),
+        (GOOD.replace("central.example:7443", "central.example"), "`$.central.address`"),
+        (GOOD.replace(":7443", ":70000"), "`$.central.address`"),
+        (GOOD + '\n[metrics]\naddress = "0.0.0.0:9464"\n', "`$.metrics.address`"),
+        (GOOD + f'\n[api]\nsocket = "/{"x" * 107}"\n', "`$.api.socket`"),
+        (GOOD + '\n[log]\nlevel = "loud"\n', "`$.log.level`"),
+        (GOOD + "\nbroken", "key/value pair"),
+    ],
+)
+def test_a_mistake_is_told_with_its_file_and_place(tmp_path: Path, text: str, said: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert str(path) in str(error.value)
+    assert said in str(error.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load(tmp_path / "nowhere.toml")
