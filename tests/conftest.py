@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.rig.site import PERSONAS, Site
+from tests.rig.site import Site
 
 
 def pytest_configure() -> None:
@@ -17,7 +17,4 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A centre, a kiosk and one registered card of each persona; tests use copies, since keys take the time."""
-    template = Site.make(tmp_path_factory.mktemp("site"))
-    for persona in PERSONAS:
-        template.issue(persona)
-    return template
+    return Site.make(tmp_path_factory.mktemp("site"))

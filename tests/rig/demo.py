@@ -21,6 +21,7 @@ from tests.rig.pcscd import PHONE
 from tests.rig.phone import reserve
 from tests.rig.process import RigError
 from tests.rig.progress import Progress
+from tests.rig.secrecy import Planted
 from tests.rig.stack import Stack
 
 DEFAULT_DIRECTORY = ".run-demo"
@@ -81,17 +82,17 @@ class Demo:
         """Reserve as the phone would."""
         self._stack.cardsim.insert(CARD, "phone")
         said = reserve(self._stack.environment, USER_PIN).strip().splitlines()
-        self._claim("jpki-phone reserves:", said)
-        for line in said:
-            self._progress.note(f"                {line}")
+        self._claim("jpki-phone reserves with the card, its PIN and its signature", said)
+        self._progress.quote(said)
         self._stack.cardsim.remove("phone")
 
     async def reset(self, front: FrontEnd) -> str:
         """Reset the signing password through gRPC and return the attempt's id."""
         before = self._stack.cardsim.position()
+        times_before = metrics.steps(metrics.scrape(self._stack.gatewayd.metrics_url))
         attempt = await self._to_pin(front)
         view = await attempt.until(front_end.ENTER_NEW_PASSWORD, front_end.REMOVE_CARD)
-        self._claim("the centre finds the reservation", view.state == front_end.ENTER_NEW_PASSWORD)
+        self._claim("the PIN is right and the centre finds the reservation", view.state == front_end.ENTER_NEW_PASSWORD)
         await attempt.new_password(NEW_PASSWORD)
         view = await attempt.until(front_end.REMOVE_CARD)
         outcome = reset_service_pb2.Outcome.Name(view.outcome)
@@ -101,6 +102,12 @@ class Demo:
         commands = self._stack.cardsim.commands(since=before)
         once = all(commands.count(write) == 1 for write in WRITES)
         self._claim(f"the card saw {len(commands)} commands, each of {' and '.join(sorted(WRITES))} once", once)
+        times = metrics.steps(metrics.scrape(self._stack.gatewayd.metrics_url))
+        spent = {step: 1000 * (seconds - times_before.get(step, 0)) for step, seconds in times.items()}
+        self._progress.table(
+            ["gatewayd's own step", "ms"],
+            [*((step, f"{ms:.1f}") for step, ms in spent.items()), ("all", f"{sum(spent.values()):.1f}")],
+        )
         return attempt.id
 
     def at_home_after(self) -> None:
@@ -111,32 +118,49 @@ class Demo:
         signature = self._opensc.sign(SIGNING_TOKEN, 2, NEW_PASSWORD, DOCUMENT)
         certificate = self._opensc.certificate(2, NEW_PASSWORD)
         self._claim(
-            f"OpenSC's PKCS#11 module signs with the new password; openssl verifies the {len(signature)} bytes",
+            f"OpenSC's PKCS#11 module signs with the new password; openssl verifies its {len(signature)} bytes",
             self._opensc.verify(certificate, DOCUMENT, signature),
         )
-        after = self._stack.cardsim.show(CARD)
-        untouched = [name for name in self._before["references"] if name != SIGNING_PASSWORD]
+        authority = self._stack.site.central / "authority/sign-ca.pem"
+        self._claim("openssl verifies the signing certificate, too", self._opensc.issued_by(certificate, authority))
+
+    def compare(self) -> None:
+        """Compare the simulated card's own dump with the one before: one secret has changed, three have not."""
+        after = self._stack.cardsim.show(CARD)["references"]
+        before = self._before["references"]
+        untouched = [name for name in before if name != SIGNING_PASSWORD]
         self._claim(
             f"value and counter as before: {', '.join(untouched)}",
-            untouched and all(after["references"][name] == self._before["references"][name] for name in untouched),
+            untouched and all(after[name] == before[name] for name in untouched),
         )
-        now = after["references"][SIGNING_PASSWORD]
-        self._claim("the card itself holds the new password", now["value"] == NEW_PASSWORD)
+        self._claim("the signing password is the new one", after[SIGNING_PASSWORD]["value"] == NEW_PASSWORD)
+        self._progress.table(
+            ["secret on the card", "value before", "after", "tries before", "after"],
+            [
+                (name, old["value"], after[name]["value"], str(old["tries"]), str(after[name]["tries"]))
+                for name, old in before.items()
+            ],
+        )
 
     def at_the_centre(self, attempt_id: str) -> None:
         """Read the centre's ledger."""
-        entries = [entry for entry in self._stack.centrald.ledger() if entry.get("attempt_id") == attempt_id]
-        verdicts = [entry["verdict"] for entry in entries if entry.get("verdict")]
-        self._claim(f"the centre's ledger: the card's receipt is {', '.join(verdicts)}", verdicts == ["valid"])
+        entries = self._stack.centrald.ledger(attempt_id)
+        reported = [entry for entry in entries if entry["verdict"]]
+        self._claim(
+            "the centre's ledger: one report, and the card's own receipt is valid",
+            [entry["verdict"] for entry in reported] == ["valid"] and reported[0]["state_after"] == "used",
+        )
+        columns = ("at", "event", "state_before", "state_after", "outcome", "verdict")
+        self._progress.table(columns, [[str(entry[column] or "") for column in columns] for entry in entries])
 
     def measured(self) -> None:
-        """Look at the daemon's metrics."""
+        """Look at the daemon's metrics, and for the secrets in everything that was written."""
         counts = metrics.histograms(metrics.scrape(self._stack.gatewayd.metrics_url))
         empty = [name for name, count in counts.items() if not count]
-        self._claim(
-            f"{len(counts)} histograms of locks and latency have samples{': not ' if empty else ''}{', '.join(empty)}",
-            counts and not empty,
-        )
+        self._claim(f"{len(counts)} histograms of locks and latency, empty: {empty or 'none'}", counts and not empty)
+        planted = Planted([NEW_PASSWORD], [USER_PIN])
+        found = planted.found(self._stack.directory, {"metrics": self._stack.scraped()})
+        self._claim(f"PIN or password in logs, journal, databases, metrics: {found or 'none'}", not found)
 
     async def _to_pin(self, front: FrontEnd) -> Attempt:
         """Agree to the terms, place the card, enter the PIN."""
@@ -162,6 +186,8 @@ async def perform(stack: Stack, progress: Progress) -> None:
             attempt_id = await demo.reset(front)
         with progress.step("At home: the new password, with software nobody here wrote"):
             demo.at_home_after()
+        with progress.step("Inside the card, before and after"):
+            demo.compare()
         with progress.step("At the centre"):
             demo.at_the_centre(attempt_id)
         with progress.step("At the operator's"):
@@ -174,7 +200,7 @@ def main() -> int:
     directory = Path(os.environ.get("STACK_DIR") or DEFAULT_DIRECTORY).resolve()
     progress = Progress()
     try:
-        with claimed(directory), contextlib.closing(Stack(directory, persona=CARD, insert=f"{CARD}@phone")) as stack:
+        with claimed(directory), contextlib.closing(Stack(directory, persona=CARD, insert_into="phone")) as stack:
             with progress.step("Everything starts, privately"):
                 for line in stack.steps():
                     progress.done(line)

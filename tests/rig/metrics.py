@@ -35,3 +35,9 @@ def value(families: dict[str, Metric], sample: str, **labels: str) -> float:
 def histograms(families: dict[str, Metric]) -> dict[str, float]:
     """Return each histogram's number of samples, over all labels."""
     return {name: value(families, f"{name}_count") for name, family in families.items() if family.type == "histogram"}
+
+
+def steps(families: dict[str, Metric]) -> dict[str, float]:
+    """Return the seconds spent in each step of an attempt, over all attempts."""
+    name = "gatewayd_step_duration_seconds"
+    return {found.labels["step"]: found.value for found in families[name].samples if found.name == f"{name}_sum"}

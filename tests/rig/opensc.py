@@ -110,6 +110,13 @@ class OpenSC:
         except RigError:
             return False
 
+    def issued_by(self, certificate: str, authority: Path) -> bool:
+        """Ask openssl whether the certificate verifies under this authority."""
+        try:
+            return ": OK" in run(["openssl", "verify", "-CAfile", authority], stdin=certificate)
+        except RigError:
+            return False
+
 
 def module() -> Path:
     """Return OpenSC's PKCS#11 module. Raises RigError when it is not installed."""

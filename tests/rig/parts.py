@@ -195,9 +195,10 @@ class Centrald(Part):
         self.kiosk_address = event["kiosk_address"]
         self.phone_address = event["phone_address"]
 
-    def ledger(self) -> list[dict[str, Any]]:
-        """Return the centre's ledger, oldest entry first."""
-        text = run([BIN / "centrald", "ledger", "show", "--json", "--directory", self.site.central])
+    def ledger(self, attempt_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the centre's ledger, or what it says of one attempt, oldest entry first."""
+        only = () if attempt_id is None else ("--attempt", attempt_id)
+        text = run([BIN / "centrald", "ledger", "show", "--json", "--directory", self.site.central, *only])
         return [json.loads(line) for line in text.splitlines()]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
+
+INDENT = 14  # columns before a step's text
 
 
 class Progress:
@@ -36,6 +38,17 @@ class Progress:
     def note(self, text: str) -> None:
         """Print something that is no step."""
         self._console.print(escape(text))
+
+    def quote(self, lines: Iterable[str]) -> None:
+        """Print what a program said, below the line before."""
+        for line in lines:
+            self._console.print(f"{' ' * INDENT}[dim]{escape(line)}[/dim]")
+
+    def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table below the line before, as wide as it is."""
+        lines = [list(heads), *(list(row) for row in rows)]
+        widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+        self.quote("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
     def failed(self, text: str) -> None:
         """Print what did not hold."""

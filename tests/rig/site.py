@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -37,13 +39,17 @@ class Site:
         return self.directory / "cards"
 
     @classmethod
-    def make(cls, directory: Path) -> Self:
-        """Make keys, test authority, database and one kiosk, open at all hours."""
+    def make(cls, directory: Path, personas: Sequence[str] = PERSONAS) -> Self:
+        """Make keys, test authority, database, one kiosk, and a registered card of each persona; open at all hours."""
         site = cls(directory)
         directory.mkdir(parents=True, exist_ok=True)
         run([BIN / "centrald", "init", "--directory", site.central, "--always-open"])
-        site.add_kiosk(CHAIN, STORE, KIOSK_NUMBER, site.kiosk)
         site.cards.mkdir()
+        with ThreadPoolExecutor() as pool:
+            kiosk = pool.submit(site.add_kiosk, CHAIN, STORE, KIOSK_NUMBER, site.kiosk)
+            cards = list(pool.map(site.issue, personas))
+            kiosk.result()
+        site.register(*cards)
         return site
 
     def copy(self, directory: Path) -> Site:
@@ -62,18 +68,25 @@ class Site:
         name: str | None = None,
         user_pin: str | None = None,
         signing_password: str | None = None,
-        register: bool = True,
     ) -> Path:
-        """Issue a card, by default registered at the centre too, and return its file; its name is the file's stem."""
-        card = self.cards / f"{name or persona}.json"
-        entry = card.with_suffix(".entry")
-        command: list[str | Path] = [BIN / "cardsim", "issue", "--persona", persona, "--out", card, "--registry", entry]
+        """Issue a card (persona: a name or a TOML file), named by its file's stem. The centre does not know it yet."""
+        card = self.cards / f"{name or Path(persona).stem}.json"
+        command: list[str | Path] = [BIN / "cardsim", "issue", "--persona", persona, "--out", card]
+        command += ["--registry", _entry(card)]
         command += ["--authority", self.central / "authority", "--master-key", self.central / "keys/master.key"]
         if user_pin is not None:
             command += ["--user-pin", user_pin]
         if signing_password is not None:
             command += ["--signing-password", signing_password]
         run(command)
-        if register:
-            run([BIN / "centrald", "card", "register", entry, "--directory", self.central])
         return card
+
+    def register(self, *cards: Path) -> None:
+        """Let the centre know issued cards."""
+        entries = self.cards / "registry.jsonl"
+        entries.write_text("".join(_entry(card).read_text() for card in cards))
+        run([BIN / "centrald", "card", "register", entries, "--directory", self.central])
+
+
+def _entry(card: Path) -> Path:
+    return card.with_suffix(".entry")

@@ -46,12 +46,13 @@ class Stack:
         *,
         site: Site | None = None,
         persona: str = LOCKED,
-        insert: str | None = None,
+        insert_into: str | None = None,
     ) -> None:
+        """Take a site to copy, or the persona of the one card to make; `insert_into` is the slot the card begins in."""
         self.directory = directory
         self.persona = persona
         self._template = site
-        self._insert = insert
+        self._insert_into = insert_into
         self._cleanup = contextlib.ExitStack()
         self.site: Site
         self.pcscd: PrivatePcscd
@@ -89,18 +90,21 @@ class Stack:
         self.pcscd.start()
         yield "private pcscd with the readers " + " and ".join(r.name for r in self.pcscd.readers.values())
 
-        self.site = Site.make(self.directory) if self._template is None else self._template.copy(self.directory)
+        if self._template is None:
+            self.site = Site.make(self.directory, [self.persona])
+        else:
+            self.site = self._template.copy(self.directory)
         self.centrald = Centrald(self.site, log=logs / "centrald.log")
         self._cleanup.callback(self.centrald.close)
         self.centrald.launch()
-        cards = sorted(self.site.cards.glob("*.json")) or [self.site.issue(self.persona)]
+        cards = sorted(self.site.cards.glob("*.json"))
         self.cardsim = CardSimulator(
             cards,
             self.pcscd.readers,
             control=self.pcscd.directory / "cardsim.sock",
             ledger=self.directory / "ledger.jsonl",
             log=logs / "cardsim.log",
-            insert=self._insert,
+            insert=f"{cards[0].stem}@{self._insert_into}" if self._insert_into else None,
         )
         self._cleanup.callback(self.cardsim.close)
         self.cardsim.launch()
@@ -173,13 +177,15 @@ def main() -> int:
     try:
         with (
             claimed(directory),
-            contextlib.closing(Stack(directory, persona=persona, insert=f"{persona}@phone")) as stack,
+            contextlib.closing(Stack(directory, persona=persona, insert_into="phone")) as stack,
             contextlib.suppress(KeyboardInterrupt),
         ):
             for line in stack.steps():
                 progress.done(line)
             publish(stack)
-            progress.note(HINTS.format(directory=os.path.relpath(directory), bin=os.path.relpath(BIN), card=persona))
+            progress.note(
+                HINTS.format(directory=os.path.relpath(directory), bin=os.path.relpath(BIN), card=Path(persona).stem)
+            )
             watch(stack, progress)
     except RigError as error:
         progress.failed(str(error))
