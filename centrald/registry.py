@@ -54,10 +54,12 @@ def parse(text: str) -> list[CardEntry]:
     decoder = msgspec.json.Decoder(_Entry)
     try:
         return [decoder.decode(text).card()]
-    except (msgspec.ValidationError, ValueError) as error:
+    except msgspec.ValidationError as error:
         raise ConfigError(f"registry entry: {error}") from None
-    except msgspec.DecodeError:
+    except msgspec.DecodeError:  # a ValueError, too
         pass  # not one object; then one a line
+    except ValueError as error:
+        raise ConfigError(f"registry entry: {error}") from None
     return [_line(decoder, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
