@@ -10,19 +10,19 @@ from centrald.rules.model import CertificateId, State
 from gatewayd.central.port import Begun, Refusal, Refused, ReservationState
 from gatewayd.errors import CentralUnavailable
 from tests.fakes.central import FakeCentral
-from tests.fakes.clock import ManualClock
+from tests.fakes.clock import FakeClock
 
 ATTEMPT = "0a6fd1b2-3d1c-4b0e-9a53-1f3c7c9f3b11"
 CERTIFICATE = CertificateId("aa", "1")
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def fake(clock: ManualClock) -> FakeCentral:
+def fake(clock: FakeClock) -> FakeCentral:
     return FakeCentral(clock)
 
 
@@ -50,7 +50,7 @@ async def test_a_failure_comes_before_and_a_lost_answer_after_the_effect(fake: F
     assert isinstance(await fake.begin_attempt(ATTEMPT), Begun)
 
 
-async def test_a_delay_is_on_the_clock(fake: FakeCentral, clock: ManualClock) -> None:
+async def test_a_delay_is_on_the_clock(fake: FakeCentral, clock: FakeClock) -> None:
     fake.delays = {"release_attempt": 3.0}
     call = asyncio.create_task(fake.release_attempt(ATTEMPT))
     await asyncio.sleep(0)

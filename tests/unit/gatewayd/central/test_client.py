@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from gatewayd.central.port import Begun, Report, ReservationState, Verdict, Writ
 from gatewayd.central.settings import CentralSettings
 from gatewayd.central.statement import reset_statement
 from gatewayd.errors import CentralRejected, CentralUnavailable
-from tests.fakes.clock import ManualClock
+from tests.fakes.clock import FakeClock
 from tests.fakes.pki import Pki, make_pki
 
 ATTEMPT = "0a6fd1b2-3d1c-4b0e-9a53-1f3c7c9f3b11"
@@ -31,6 +32,21 @@ HANG = "hang"
 Step = Message | grpc.StatusCode | str
 
 METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["KioskService"].methods]
+
+
+class QuickClock(FakeClock):
+    """Sleeps take no real time, only the clock's; the wall clock can be set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.advance(seconds)
+
+    def jump(self, seconds: float) -> None:
+        self._start += datetime.timedelta(seconds=seconds)
 
 
 @dataclass
@@ -79,8 +95,8 @@ async def centre(pki: Pki) -> AsyncIterator[Centre]:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(automatic=True)
+def clock() -> QuickClock:
+    return QuickClock()
 
 
 @pytest.fixture
@@ -90,7 +106,7 @@ def observed() -> list[tuple[str, str]]:
 
 @pytest.fixture
 async def client(
-    centre: Centre, pki: Pki, clock: ManualClock, observed: list[tuple[str, str]]
+    centre: Centre, pki: Pki, clock: QuickClock, observed: list[tuple[str, str]]
 ) -> AsyncIterator[CentralClient]:
     settings = CentralSettings(centre.address, pki.kiosk, pki.kiosk_key, pki.authority)
     made = CentralClient(settings, clock, lambda method, code, _: observed.append((method, code)))
@@ -98,17 +114,15 @@ async def client(
     await made.close()
 
 
-def now(clock: ManualClock, ahead_s: int = 0) -> Timestamp:
+def now(clock: QuickClock, ahead_s: int = 0) -> Timestamp:
     return Timestamp(seconds=int(clock.now().timestamp()) + ahead_s)
 
 
-def open_now(clock: ManualClock) -> pb.GetServiceStatusResponse:
+def open_now(clock: QuickClock) -> pb.GetServiceStatusResponse:
     return pb.GetServiceStatusResponse(now=now(clock), closes_at=now(clock))
 
 
-async def test_begin_gives_the_statement_and_the_time(
-    centre: Centre, client: CentralClient, clock: ManualClock
-) -> None:
+async def test_begin_gives_the_statement_and_the_time(centre: Centre, client: CentralClient, clock: QuickClock) -> None:
     assert client.clock_skew_s is None
     centre.script = [pb.BeginAttemptResponse(challenge=bytes(32), now=now(clock, 90))]
     assert await client.begin_attempt(ATTEMPT) == Begun(reset_statement(1, ATTEMPT, "seven/0001/1", bytes(32)))
@@ -123,7 +137,7 @@ async def test_begin_gives_the_statement_and_the_time(
 
 
 async def test_a_passing_failure_is_tried_again_within_the_step(
-    centre: Centre, client: CentralClient, clock: ManualClock, observed: list[tuple[str, str]]
+    centre: Centre, client: CentralClient, clock: QuickClock, observed: list[tuple[str, str]]
 ) -> None:
     centre.script = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, open_now(clock)]
     status = await client.service_status()
@@ -134,7 +148,7 @@ async def test_a_passing_failure_is_tried_again_within_the_step(
     assert all(0 < seconds < 3.1 for seconds in centre.timeouts)
 
 
-async def test_the_step_ends_with_its_budget(centre: Centre, client: CentralClient, clock: ManualClock) -> None:
+async def test_the_step_ends_with_its_budget(centre: Centre, client: CentralClient, clock: QuickClock) -> None:
     centre.script = [grpc.StatusCode.UNAVAILABLE]
     with pytest.raises(CentralUnavailable) as caught:
         await client.check_reservation(ATTEMPT, b"certificate", b"signature")
@@ -145,7 +159,7 @@ async def test_the_step_ends_with_its_budget(centre: Centre, client: CentralClie
     assert 6 < sum(clock.slept) < 10
 
 
-async def test_authorize_has_five_seconds(centre: Centre, client: CentralClient, clock: ManualClock) -> None:
+async def test_authorize_has_five_seconds(centre: Centre, client: CentralClient, clock: QuickClock) -> None:
     centre.script = [grpc.StatusCode.UNAVAILABLE]
     with pytest.raises(CentralUnavailable):
         await client.authorize_reset(ATTEMPT, 1, bytes(29))
@@ -164,7 +178,7 @@ async def test_authorize_has_five_seconds(centre: Centre, client: CentralClient,
     ],
 )
 async def test_a_lasting_failure_is_said_at_once(
-    centre: Centre, client: CentralClient, clock: ManualClock, code: grpc.StatusCode, detail: str
+    centre: Centre, client: CentralClient, clock: QuickClock, code: grpc.StatusCode, detail: str
 ) -> None:
     centre.script = [code]
     with pytest.raises(CentralUnavailable) as caught:
@@ -260,7 +274,7 @@ async def test_a_closed_channel_is_an_absent_centre(client: CentralClient) -> No
 
 
 async def test_a_centre_of_another_authority_hears_nothing(
-    centre: Centre, pki: Pki, clock: ManualClock, tmp_path: Path
+    centre: Centre, pki: Pki, clock: QuickClock, tmp_path: Path
 ) -> None:
     other = make_pki(tmp_path)
     settings = CentralSettings(centre.address, pki.kiosk, pki.kiosk_key, other.authority)
@@ -274,7 +288,7 @@ async def test_a_centre_of_another_authority_hears_nothing(
 
 @pytest.mark.parametrize(("server_name", "heard"), [("localhost", 1), ("elsewhere", 0)])
 async def test_the_expected_name_can_be_given(
-    centre: Centre, pki: Pki, clock: ManualClock, server_name: str, heard: int
+    centre: Centre, pki: Pki, clock: QuickClock, server_name: str, heard: int
 ) -> None:
     centre.script = [pb.ReleaseAttemptResponse()]
     settings = CentralSettings(centre.address, pki.kiosk, pki.kiosk_key, pki.authority, server_name)

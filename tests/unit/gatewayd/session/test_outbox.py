@@ -13,11 +13,27 @@ from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavaila
 from gatewayd.journal.port import OutboxItem
 from gatewayd.journal.store import Journal
 from gatewayd.session.outbox import CAP_S, FLOOR_S, Outbox
-from tests.fakes.clock import ManualClock
+from tests.fakes.clock import FakeClock
 
 FIRST = "0a6fd1b2-3d1c-4b0e-9a53-1f3c7c9f3b11"
 SECOND = "5d0f5b9e-60f5-4c4c-8d5c-1b6b5f0f7d22"
 USED = Acknowledged(Verdict.VALID, ReservationState.USED)
+
+
+class WatchedClock(FakeClock):
+    """Tells who sleeps, and for how long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await super().sleep(seconds)
+
+    @property
+    def sleeping(self) -> int:
+        return sum(not future.done() for _, _, future in self._sleepers)
 
 
 @dataclass
@@ -55,7 +71,7 @@ class Centre:
 class Rig:
     journal: Journal
     centre: Centre
-    clock: ManualClock
+    clock: WatchedClock
     outbox: Outbox
     verdicts: list[tuple[int, Acknowledged]]
     rejections: list[tuple[int, str]]
@@ -84,7 +100,7 @@ class Rig:
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     journal = await Journal.open(tmp_path / "journal.db", SystemClock())
-    centre, clock = Centre(), ManualClock()
+    centre, clock = Centre(), WatchedClock()
     verdicts: list[tuple[int, Acknowledged]] = []
     rejections: list[tuple[int, str]] = []
 
