@@ -106,7 +106,7 @@ class JournalPort(Protocol):
         ...
 
     async def resolve(self, attempt_id: str, resolution: str) -> None:
-        """Record what the centre learnt of an unknown attempt."""
+        """Record what the centre learnt of an unknown attempt: once, but "done" (a receipt that came late) always."""
         ...
 
     async def pending(self) -> list[OutboxItem]:

@@ -169,11 +169,11 @@ def _recover_one(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str,
 
 
 def resolve(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, resolution: str) -> None:
-    """Enter, once, what the centre learnt of an attempt whose outcome is unknown."""
+    """Enter what the centre learnt of an attempt whose outcome is unknown: once, unless the card's receipt came late."""
     row = db.execute("SELECT outcome, resolution FROM attempts WHERE attempt_id = ?", (attempt_id,)).fetchone()
     if row == ("unknown", resolution):
         return
-    if row != ("unknown", None):
+    if row is None or row[0] != "unknown" or (row[1] is not None and resolution != "done"):
         raise ValueError("only an unresolved attempt can be resolved")
     db.execute("UPDATE attempts SET resolution = ? WHERE attempt_id = ?", (resolution, attempt_id))
     _note(db, at, attempt_id, "resolved", detail=resolution)
