@@ -51,8 +51,8 @@ install_quietly() {
         exit 1
     }
     case " $missing " in *' pcscd '*)
-        if command -v systemctl >/dev/null; then disable=systemctl; else disable=deb-systemd-helper; fi
-        as_root $disable disable pcscd.socket pcscd.service >/dev/null 2>&1 || true
+        # Also where systemd does not run (yet), and an upgrade of the package respects it.
+        as_root env DPKG_MAINTSCRIPT_PACKAGE=pcscd deb-systemd-helper disable pcscd.socket pcscd.service ;;
     esac
 }
 
