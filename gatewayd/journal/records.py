@@ -169,7 +169,7 @@ def _recover_one(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str,
 
 
 def resolve(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, resolution: str) -> None:
-    """Enter what the centre learnt of an attempt whose outcome is unknown: once, unless the card's receipt came late."""
+    """Enter what the centre learnt of an unknown attempt: once, unless the card's receipt came late."""
     row = db.execute("SELECT outcome, resolution FROM attempts WHERE attempt_id = ?", (attempt_id,)).fetchone()
     if row == ("unknown", resolution):
         return
