@@ -7,7 +7,7 @@ from pathlib import Path
 
 from centrald import pki
 from centrald.cardkeys import FileMasterKey
-from centrald.clock import SystemClock
+from centrald.clock import Clock, SystemClock
 from centrald.config import CONFIG_NAME, Config, template
 from centrald.errors import AlreadyThere
 from centrald.storage.database import Database
@@ -17,7 +17,7 @@ KIOSK_AUTHORITY = ("tls/kiosk-ca.pem", "tls/kiosk-ca.key")
 SERVER_AUTHORITY = "tls/server-ca.pem"
 
 
-def initialize(directory: Path, server_names: list[str], *, always_open: bool) -> list[str]:
+def initialize(directory: Path, server_names: list[str], *, always_open: bool, clock: Clock | None = None) -> list[str]:
     """Make keys, test authority, TLS certificates, database and configuration; raises AlreadyThere.
 
     Returns the files, relative to the directory. The configuration is written last: without it nothing serves.
@@ -29,7 +29,8 @@ def initialize(directory: Path, server_names: list[str], *, always_open: bool) -
         (directory / folder).mkdir(mode=0o700)
     config = Config()
     FileMasterKey.create(directory / config.keys.master)
-    now = SystemClock().now()
+    clock = clock or SystemClock()
+    now = clock.now()
     for name, unit in (("user", "JPKI for user authentication"), ("sign", "JPKI for digital signature")):
         issued = pki.card_authority(unit, now)
         issued.write(directory / f"authority/{name}-ca.pem", directory / f"authority/{name}-ca.key")
@@ -39,13 +40,13 @@ def initialize(directory: Path, server_names: list[str], *, always_open: bool) -
     server.write(directory / config.tls.certificate, directory / config.tls.key)
     kiosk_authority = pki.tls_authority("centrald kiosk authority", now)
     kiosk_authority.write(*(directory / name for name in KIOSK_AUTHORITY))
-    asyncio.run(_create_database(config, directory))
+    asyncio.run(_create_database(config, directory, clock))
     pki.write_new(directory / CONFIG_NAME, template(always_open=always_open).encode(), mode=0o600)
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 
-async def _create_database(config: Config, directory: Path) -> None:
-    database = Database.open(config.storage.url, directory, SystemClock(), checkpoints=True)
+async def _create_database(config: Config, directory: Path, clock: Clock) -> None:
+    database = Database.open(config.storage.url, directory, clock, checkpoints=True)
     try:
         await database.create()
     finally:

@@ -244,7 +244,7 @@ class KioskCalls:
                     state_after=reported.report.state,
                     outcome=outcome,
                     status_word=status_word,
-                    verdict=verdict,
+                    verdict=None if verdict is Verdict.NONE else verdict,
                     contradiction=reported.report.contradiction,
                     transcript=write.transcript if write else None,
                 )
