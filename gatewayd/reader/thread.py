@@ -194,9 +194,8 @@ class CardThread:
             return
         held.generation.ended = True
         torn = isinstance(failure, TransmitFailed)
-        gone = torn and self._is_gone(held)
         try:
-            held.card.disconnect(leave=gone)
+            held.card.disconnect(leave=self._is_gone(held, self._timing.presence_poll if torn else 0))
         except LinkError as error:
             failure = failure or error  # the handle is void either way
         self._held = None
@@ -207,22 +206,19 @@ class CardThread:
         self._hooks.lock_held(self._clock.monotonic() - held.since)
         self._hooks.lock_released()
 
-    def _is_gone(self, held: _Held) -> bool:
-        """Tell whether a failed card was pulled, waiting until pcscd must know.
+    def _is_gone(self, held: _Held, patience: float) -> bool:
+        """Tell whether the card was pulled; with patience, once pcscd must have noticed. Raises LinkError.
 
         A reset of an empty reader keeps pcscd from seeing the next card for seconds; a card left without a reset keeps
         its verified PIN. So neither is done on a guess.
         """
-        give_up = self._clock.monotonic() + self._timing.presence_poll
-        try:
-            slot = held.context.slot(held.reader)
-            while slot.card_present and slot.counter == held.counter:
-                left = give_up - self._clock.monotonic()
-                if left <= 0:
-                    return False
-                slot = held.context.wait(held.reader, slot, left)
-        except LinkError:
-            return True
+        give_up = self._clock.monotonic() + patience
+        slot = held.context.slot(held.reader)
+        while slot.card_present and slot.counter == held.counter:
+            left = give_up - self._clock.monotonic()
+            if left <= 0:
+                return False
+            slot = held.context.wait(held.reader, slot, left)
         return True
 
     def _drop_context(self) -> None:
