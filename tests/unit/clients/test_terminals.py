@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
-import re
 import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
@@ -28,46 +24,12 @@ from gatewayctl.exits import ExitCode
 from gatewayctl.terminal import LOCAL_FLAGS, Terminal
 from jpki_phone import person as phone_person
 from jpki_phone.problems import PROBLEMS, Problem
+from tests.rig.process import BIN
+from tests.rig.terminal import CTRL_C, CTRL_D, SECONDS, Left, terminal
 from tests.unit.clients.scripted_daemon import Daemon, Script, Stage, serve
 from tests.unit.clients.test_ctl_reset import ATTEMPT, PASSWORD, PIN, ask_password, ask_pin, end, take_pin, to_pin
 
-BIN = Path(sys.executable).parent
 TYPED_AHEAD = "8642086420"
-SECONDS = 15
-# Stays behind the program as a person's shell would, and tells what it left.
-SHELL = 'trap : INT; "$@"; echo "[code $?]"; stty -a'
-CTRL_C, CTRL_D = "\x03", "\x04"
-
-
-@dataclass
-class Left:
-    """What a program left on its terminal."""
-
-    screen: str
-    code: int
-    echo: bool
-
-
-@contextmanager
-def terminal(command: list[str]) -> Iterator[tuple[pexpect.spawn[str], Callable[[], Left]]]:
-    """Run a command on a terminal of its own; the second value waits for its end."""
-    screen = io.StringIO()
-    child = pexpect.spawn(
-        "/bin/sh", ["-c", SHELL, "sh", *command], encoding="utf-8", timeout=SECONDS, dimensions=(50, 200)
-    )
-    child.logfile_read = screen
-
-    def left() -> Left:
-        child.expect(r"\[code (\d+)\]")
-        assert isinstance(child.match, re.Match)
-        code = int(child.match.group(1))
-        settings = child.read()
-        return Left(screen.getvalue(), code, " echo " in settings)
-
-    try:
-        yield child, left
-    finally:
-        child.close(force=True)
 
 
 async def reset(script: Script, drive: Callable[[pexpect.spawn[str]], None], *options: str) -> Left:
