@@ -94,6 +94,8 @@ def run(
     its answer leaves.
     """
     ports = dict(_slot(text) for text in slots)
+    if len(ports) < len(slots) or len({path.stem for path in cards}) < len(cards):
+        raise typer.BadParameter("two slots of one name, or two cards of one file stem")
     placed = [_placement(text) for text in insert or []]
     with _refusals():
         asyncio.run(_run(cards, ports, control_socket, ledger.resolve(), placed))
