@@ -1,7 +1,4 @@
-"""Two listeners in one loop: kiosks behind mutual TLS, phones behind server TLS.
-
-gRPC's Python API cannot raise the lowest TLS version above 1.2; both sides of this project agree on 1.3.
-"""
+"""Two listeners in one loop: kiosks behind mutual TLS, phones behind server TLS."""
 
 from __future__ import annotations
 
