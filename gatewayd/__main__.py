@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from gatewayd import __version__, logs
-from gatewayd.app import serve
 from gatewayd.config import load
 from gatewayd.errors import GatewayError
 
@@ -52,9 +51,12 @@ def run(path: Path, *, check: bool) -> int:
         print(f"{path}: good")
         return EXIT_OK
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold what the citizen typed
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines are no JSON; what matters is told by ours
     os.environ.setdefault("PCSCLITE_NO_BLOCKING", "1")  # else libpcsclite retries a held reader for ever by itself
     listener = logs.set_up(config.log.level, journald="JOURNAL_STREAM" in os.environ)
     try:
+        from gatewayd.app import serve  # here: grpc reads its environment when it is imported, and --help needs none
+
         asyncio.run(serve(config))
     except GatewayError as error:
         log.error("cannot run: %s", error)  # noqa: TRY400 - the message says it all

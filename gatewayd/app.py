@@ -34,6 +34,7 @@ from gatewayd.rpc.server import Server
 from gatewayd.session.manager import Manager
 from gatewayd.session.outbox import Outbox
 from gatewayd.session.readiness import Problem, Readiness
+from gatewayd.session.resolution import Resolution
 from gatewayd.session.verdicts import Verdicts
 
 DRAIN_LIMIT_S = 30.0  # a write that is being made has 20 s, its report 3 s
@@ -99,6 +100,7 @@ async def serve(config: Config) -> None:
             tasks.create_task(readiness.poll(), name="readiness"),
             tasks.create_task(readiness.announce(tell_status), name="announcements"),
             tasks.create_task(outbox.run(), name="outbox"),
+            tasks.create_task(Resolution(journal, central, clock).run(), name="resolution"),
         ]
         await server.ready()
         notify("READY=1")

@@ -7,6 +7,7 @@ Nothing here decides what follows; that is the table's business.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
@@ -221,6 +222,8 @@ class Performer:
         answer = await self._central.check_reservation(self._attempt_id, self._certificate, self._signature)
         if isinstance(answer, Refused):
             return ev.Failed(reason_of(answer.why))
+        if answer.in_doubt:
+            await self._journal.doubted(self._attempt_id)
         self._reservation = answer
         return ev.ReservationGranted(answer.expires_at, answer.in_doubt)
 
@@ -266,6 +269,7 @@ class Performer:
             await self._journal.intend(self._attempt_id, n)
         except JournalUnavailable:
             log.exception("intent not durable; nothing was sent to the card")
+            await self._take_back_intent(n)
             return ev.IntentFailed()
         result = await self._write(n)
         log.info("write ended", extra={"n": n, "result": type(result).__name__})
@@ -284,6 +288,11 @@ class Performer:
                 return ev.WriteNotSent()
             case WriteUnknown():
                 return ev.WriteUnknown()
+
+    async def _take_back_intent(self, n: int) -> None:
+        """Say that nothing was sent, in case the intent became durable after all; else a restart says unknown."""
+        with contextlib.suppress(JournalUnavailable):
+            await self._journal.result(self._attempt_id, n, "not_done")
 
     async def _write(self, n: int) -> WriteResult:
         """Hand the change to the card. Whatever goes wrong in the middle is unknown, never a guess."""
@@ -358,7 +367,7 @@ class Performer:
         reason = facts.reason.name.lower() if facts.reason else None
         try:
             await self._journal.finish(self._attempt_id, facts.outcome.name.lower(), reason, release=release)
-        except JournalUnavailable:
+        except (JournalUnavailable, ValueError):  # ValueError: the journal knows of a write that contradicts it
             log.exception("outcome not durable; a restart closes the attempt from what is")
         self._outbox.poke()
 

@@ -1,0 +1,47 @@
+"""Asks the centre what became of the attempts that ended unknown, until it knows."""
+
+from __future__ import annotations
+
+import logging
+
+from gatewayd.central.port import CentralPort, ReservationState
+from gatewayd.clock import Clock
+from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavailable
+from gatewayd.journal.port import JournalPort
+
+INTERVAL_S = 3600.0
+
+# What the state of its reservation says of an attempt. Any other state says nothing yet.
+RESOLUTIONS = {
+    ReservationState.USED: "done",
+    ReservationState.RESERVED: "not_done",
+    ReservationState.CLOSED_UNKNOWN: "closed_unknown",
+}
+
+log = logging.getLogger(__name__)
+
+
+class Resolution:
+    """The hourly question; the same card placed at any kiosk is what answers it."""
+
+    def __init__(self, journal: JournalPort, central: CentralPort, clock: Clock) -> None:
+        self._journal = journal
+        self._central = central
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Ask at once and then every hour, for as long as the daemon runs."""
+        while True:
+            try:
+                await self.ask()
+            except (CentralUnavailable, CentralRejected, JournalUnavailable) as error:
+                log.warning("unresolved attempts not asked for", extra={"why": str(error)})
+            await self._clock.sleep(INTERVAL_S)
+
+    async def ask(self) -> None:
+        """Ask once for each unresolved attempt. Raises CentralUnavailable, CentralRejected, JournalUnavailable."""
+        for record in await self._journal.unresolved():
+            state = await self._central.get_attempt(record.attempt_id)
+            if resolution := RESOLUTIONS.get(state):
+                await self._journal.resolve(record.attempt_id, resolution)
+                log.info("resolved", extra={"attempt_id": record.attempt_id, "resolution": resolution})

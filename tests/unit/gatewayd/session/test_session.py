@@ -1,0 +1,312 @@
+"""Whole attempts on the daemon's own session layer, with every ending that needs no fault of the hardware."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from gatewayd.central.port import Refusal, ReservationState
+from gatewayd.dialogue.events import ClientGone
+from gatewayd.dialogue.vocabulary import CardRequest, InputProblem, Outcome, Reason, State
+from gatewayd.errors import CentralUnavailable
+from gatewayd.session.manager import AttemptKnown
+from gatewayd.session.view import View
+from tests.fakes.kiosk import NEW_PASSWORD, PIN, Citizen, Kiosk, references
+
+WRONG = b"0000"
+
+
+def states(views: list[View]) -> list[State]:
+    """The states in order, each once for a run of it."""
+    seen = [view.shown.state for view in views]
+    return seen[:1] + [after for before, after in pairwise(seen) if after is not before]
+
+
+async def test_a_whole_reset(kiosk: Kiosk) -> None:
+    citizen = Citizen(kiosk, kiosk.card())
+    before = references(citizen.card)
+    last = await citizen.do(await kiosk.open())
+    assert states(citizen.views) == [
+        State.ADMITTING,
+        State.WAITING_FOR_CARD,
+        State.READING_CARD,
+        State.ENTER_USER_PIN,
+        State.CHECKING_RESERVATION,
+        State.ENTER_NEW_PASSWORD,
+        State.AUTHORIZING,
+        State.WRITING,
+        State.REMOVE_CARD,
+        State.FINISHED,
+    ]
+    assert (last.shown.outcome, last.shown.reason) == (Outcome.DONE, None)
+    after = references(citizen.card)
+    assert after.pop("signing_password") == (NEW_PASSWORD, 5)
+    before.pop("signing_password")
+    assert after == before
+    assert citizen.verifications() == 1
+    assert len(kiosk.reader.exchanges) <= 45
+    await kiosk.settled()
+    assert await kiosk.central.get_attempt("attempt-1") is ReservationState.USED
+    assert kiosk.manager.session is None
+    record = await kiosk.journal.attempt("attempt-1")
+    assert record is not None
+    assert (record.outcome, record.reason) == ("done", None)
+    numbers = [view.number for view in citizen.views]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_a_card_set_early_is_welcome(kiosk: Kiosk) -> None:
+    citizen = Citizen(kiosk, kiosk.card())
+    await kiosk.until(lambda: kiosk.manager._known)
+    kiosk.reader.insert(citizen.card)
+    await kiosk.until(lambda: kiosk.manager._known and kiosk.manager._known.card_present)
+    last = await citizen.do(await kiosk.open())
+    assert last.shown.outcome is Outcome.DONE
+    assert State.WAITING_FOR_CARD not in states(citizen.views)
+
+
+async def test_wrong_pins_are_counted_shown_and_end_locked(kiosk: Kiosk) -> None:
+    citizen = Citizen(kiosk, kiosk.card(), pins=[WRONG])
+    last = await citizen.do(await kiosk.open())
+    assert last.shown.reason is Reason.USER_PIN_LOCKED
+    assert citizen.verifications() == citizen.presses == 3
+    problems = [(v.shown.user_pin_tries, v.shown.input_problem) for v in citizen.views if v.shown.input_problem]
+    assert problems == [(2, InputProblem.USER_PIN_WRONG), (1, InputProblem.USER_PIN_WRONG)]
+    citizen.check(last)
+
+
+async def test_a_wrong_pin_and_then_the_right_one(kiosk: Kiosk) -> None:
+    citizen = Citizen(kiosk, kiosk.card(), pins=[WRONG, PIN])
+    last = await citizen.do(await kiosk.open())
+    assert last.shown.outcome is Outcome.DONE
+    assert [call[0] for call in kiosk.central.calls].count("begin_attempt") == 1
+
+
+async def test_a_locked_pin_ends_before_anything_is_asked(kiosk: Kiosk) -> None:
+    citizen = Citizen(kiosk, kiosk.card("user-pin-locked"))
+    last = await citizen.do(await kiosk.open())
+    assert last.shown.reason is Reason.USER_PIN_LOCKED
+    assert citizen.presses == citizen.verifications() == 0
+
+
+@pytest.mark.parametrize("call", ["begin_attempt", "check_reservation", "authorize_reset"])
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (Refusal.KIOSK_NOT_ENABLED, Reason.KIOSK_NOT_ENABLED),
+        (Refusal.RESERVATION_USED, Reason.RESERVATION_USED),
+        (Refusal.SIGNATURE_INVALID, Reason.CARD_NOT_GENUINE),
+    ],
+)
+async def test_a_no_of_the_centre_ends_the_attempt(kiosk: Kiosk, call: str, refusal: Refusal, reason: Reason) -> None:
+    kiosk.central.refusals[call] = refusal
+    citizen = Citizen(kiosk, kiosk.card())
+    last = await citizen.do(await kiosk.open())
+    assert (last.shown.outcome, last.shown.reason) == (Outcome.NOT_DONE, reason)
+    citizen.check(last)
+    await kiosk.settled()
+    assert ("release_attempt", "attempt-1") in kiosk.central.calls
+
+
+@pytest.mark.parametrize("call", ["service_status", "begin_attempt", "check_reservation", "authorize_reset"])
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_silent_centre_ends_the_attempt_unchanged(kiosk: Kiosk, call: str, lost: bool) -> None:
+    (kiosk.central.lost if lost else kiosk.central.failures)[call] = CentralUnavailable("deadline")
+    citizen = Citizen(kiosk, kiosk.card())
+    last = await citizen.do(await kiosk.open())
+    assert (last.shown.outcome, last.shown.reason) == (Outcome.NOT_DONE, Reason.CENTRAL_UNAVAILABLE)
+    citizen.check(last)
+    await kiosk.settled()
+    assert await kiosk.central.get_attempt("attempt-1") in (ReservationState.RESERVED, ReservationState.NONE)
+
+
+async def test_no_reservation(kiosk: Kiosk) -> None:
+    citizen = Citizen(kiosk, kiosk.card(reserved=False))
+    last = await citizen.do(await kiosk.open())
+    assert last.shown.reason is Reason.RESERVATION_NOT_FOUND
+    citizen.check(last)
+
+
+async def test_a_silent_centre_after_the_write_is_done_by_the_counter(kiosk: Kiosk) -> None:
+    kiosk.central.failures["report_outcome"] = CentralUnavailable("deadline")
+    citizen = Citizen(kiosk, kiosk.card())
+    last = await citizen.do(await kiosk.open())
+    assert last.shown.outcome is Outcome.DONE
+    del kiosk.central.failures["report_outcome"]
+    await kiosk.settled()
+    assert await kiosk.central.get_attempt("attempt-1") is ReservationState.USED
+
+
+async def test_in_doubt_a_silent_centre_is_no_done(kiosk: Kiosk) -> None:
+    kiosk.central.failures["report_outcome"] = CentralUnavailable("deadline")
+    citizen = Citizen(kiosk, kiosk.card(in_doubt=True))
+    last = await citizen.do(await kiosk.open())
+    assert (last.shown.outcome, last.shown.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNRESOLVED)
+
+
+async def test_in_doubt_a_cancel_is_no_not_done(kiosk: Kiosk) -> None:
+    class Leaving(Citizen):
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            if view.shown.state is State.ENTER_NEW_PASSWORD:
+                assert view.shown.in_doubt
+                session.submit_cancel(view.number)
+            else:
+                super().answer(session, view)
+
+    last = await Leaving(kiosk, kiosk.card(in_doubt=True)).do(await kiosk.open())
+    assert last.shown.outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("state", [State.WAITING_FOR_CARD, State.ENTER_USER_PIN, State.ENTER_NEW_PASSWORD])
+@pytest.mark.parametrize("gone", [False, True])
+async def test_cancel_and_client_gone_while_a_person_is_asked(kiosk: Kiosk, state: State, gone: bool) -> None:
+    class Leaving(Citizen):
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            if view.shown.state is not state:
+                super().answer(session, view)
+            elif gone:
+                session.tell(ClientGone())
+            else:
+                session.submit_cancel(view.number)
+
+    citizen = Leaving(kiosk, kiosk.card())
+    last = await citizen.do(await kiosk.open())
+    assert last.shown.reason is (Reason.CLIENT_GONE if gone else Reason.CANCELLED)
+    citizen.check(last)
+    await kiosk.settled()
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (State.WAITING_FOR_CARD, Reason.NO_CARD),
+        (State.ENTER_USER_PIN, Reason.TIMED_OUT),
+        (State.ENTER_NEW_PASSWORD, Reason.TIMED_OUT),
+    ],
+)
+async def test_a_person_who_does_nothing_is_not_waited_for_for_ever(kiosk: Kiosk, state: State, reason: Reason) -> None:
+    class Idle(Citizen):
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            if view.shown.state is not state:
+                super().answer(session, view)
+
+    last = await Idle(kiosk, kiosk.card()).do(await kiosk.open())
+    assert last.shown.reason is reason
+
+
+async def test_more_time_begins_the_limit_anew(kiosk: Kiosk) -> None:
+    session = await kiosk.open()
+    await kiosk.until(lambda: session.view.shown.state is State.WAITING_FOR_CARD)
+    await kiosk.clock.advance(50)
+    session.submit_more_time(session.view.number)
+    await kiosk.until(lambda: session.view.number == 3)
+    assert session.view.seconds_left == pytest.approx(60, abs=3)
+    await kiosk.clock.advance(50)
+    assert session.view.shown.state is State.WAITING_FOR_CARD
+
+
+async def test_fifty_presses_on_one_view_are_one_verify(kiosk: Kiosk) -> None:
+    class Hasty(Citizen):
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            if view.shown.state is State.ENTER_USER_PIN and not view.shown.busy:
+                for _ in range(50):
+                    super().answer(session, view)
+            else:
+                super().answer(session, view)
+
+    citizen = Hasty(kiosk, kiosk.card(), pins=[WRONG] + [PIN] * 60)
+    session = await kiosk.open()
+    await citizen.do(session)
+    assert citizen.verifications() == 2  # the first of the first fifty, and the first of the second
+    assert citizen.presses == 100
+
+
+async def test_a_card_lifted_while_typing_is_asked_for_again(kiosk: Kiosk) -> None:
+    class Lifting(Citizen):
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            if view.shown.state is State.ENTER_NEW_PASSWORD and kiosk.reader.card is not None:
+                kiosk.reader.remove()
+            super().answer(session, view)
+
+    citizen = Lifting(kiosk, kiosk.card())
+    last = await citizen.do(await kiosk.open())
+    assert last.shown.outcome is Outcome.DONE
+    assert CardRequest.PLACE_SAME in [view.shown.card_request for view in citizen.views]
+    assert citizen.verifications() == 1
+
+
+@pytest.mark.parametrize("state", [State.ENTER_USER_PIN, State.ENTER_NEW_PASSWORD])
+async def test_another_card_gets_no_counted_command(kiosk: Kiosk, state: State) -> None:
+    other = kiosk.card()
+
+    class Swapping(Citizen):
+        swapped = False
+
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            if view.shown.state is state and not self.swapped and not view.shown.busy:
+                self.swapped = True
+                kiosk.reader.remove()
+                kiosk.reader.insert(other.link.card)
+            super().answer(session, view)
+
+    citizen = Swapping(kiosk, kiosk.card())
+    before = references(other.link.card)
+    last = await citizen.do(await kiosk.open())
+    assert last.shown.reason is Reason.DIFFERENT_CARD
+    assert references(other.link.card) == before
+    citizen.check(last)
+
+
+async def test_only_one_attempt_at_a_time_and_the_card_must_go(kiosk: Kiosk) -> None:
+    class Forgetful(Citizen):
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            if view.shown.state is not State.REMOVE_CARD:
+                super().answer(session, view)
+
+    session = await kiosk.open()
+    refused = await kiosk.manager.open("attempt-2")
+    assert isinstance(refused, View)
+    assert refused.shown.reason is Reason.BUSY
+    with pytest.raises(AttemptKnown):
+        await kiosk.manager.open("attempt-1")
+    citizen = Forgetful(kiosk, kiosk.card())
+    doing = asyncio.create_task(citizen.do(session))
+    await kiosk.until(lambda: session.view.shown.reminder_stage == 3)
+    refused = await kiosk.manager.open("attempt-3")
+    assert isinstance(refused, View)
+    assert refused.shown.reason is Reason.CARD_LEFT_BEHIND
+    kiosk.reader.remove()
+    last = await doing
+    assert last.shown.outcome is Outcome.DONE
+    with pytest.raises(AttemptKnown):
+        await kiosk.manager.open("attempt-1")
+
+
+async def test_a_drain_refuses_new_attempts_and_ends_the_running_one(kiosk: Kiosk) -> None:
+    session = await kiosk.open()
+    await kiosk.until(lambda: session.view.shown.state is State.WAITING_FOR_CARD)
+    kiosk.manager.drain()
+    await kiosk.until(lambda: kiosk.manager.session is None)
+    assert session.view.shown.reason is Reason.DRAINING
+    refused = await kiosk.manager.open("attempt-2")
+    assert isinstance(refused, View)
+    assert refused.shown.reason is Reason.DRAINING
+
+
+async def test_secrets_are_wiped_at_the_end(kiosk: Kiosk) -> None:
+    session = await kiosk.open()
+    kept: list[bytearray] = []
+
+    class Watching(Citizen):
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            super().answer(session, view)
+            secrets = (session._performer.pin, session._performer.password)
+            kept.extend(secret._value for secret in secrets if secret is not None)
+
+    await Watching(kiosk, kiosk.card()).do(session)
+    assert kept
+    assert not any(kept)
+    assert session._performer.pin is None
+    assert session._performer.password is None
