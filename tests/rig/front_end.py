@@ -19,12 +19,14 @@ from jpkireset.gateway.v1.reset_service_pb2 import ResetPasswordRequest, View
 
 SECONDS = 20.0
 
+ADMITTING = reset_service_pb2.STATE_ADMITTING
 WAITING_FOR_CARD = reset_service_pb2.STATE_WAITING_FOR_CARD
 ENTER_USER_PIN = reset_service_pb2.STATE_ENTER_USER_PIN
 ENTER_NEW_PASSWORD = reset_service_pb2.STATE_ENTER_NEW_PASSWORD
 RESOLVING = reset_service_pb2.STATE_RESOLVING
 REMOVE_CARD = reset_service_pb2.STATE_REMOVE_CARD
 FINISHED = reset_service_pb2.STATE_FINISHED
+PLACE_SAME = reset_service_pb2.CARD_REQUEST_PLACE_SAME
 
 
 class FrontEnd:
@@ -40,12 +42,23 @@ class FrontEnd:
         answer = await self.gateway.GetStatus(gateway_service_pb2.GetStatusRequest(), timeout=SECONDS)
         return answer.status
 
-    async def ready(self, seconds: float = SECONDS) -> None:
-        """Wait until an attempt could begin. Raises TimeoutError."""
+    async def until_status(
+        self, wanted: Callable[[gateway_service_pb2.Status], object], seconds: float = SECONDS
+    ) -> gateway_service_pb2.Status:
+        """Wait for a status that is wanted. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
-            async for answer in self.gateway.WatchStatus(gateway_service_pb2.WatchStatusRequest()):
-                if answer.status.ready:
-                    return
+            async for answer in self.gateway.WatchStatus(gateway_service_pb2.WatchStatusRequest(), wait_for_ready=True):
+                if wanted(answer.status):
+                    return answer.status
+        raise AssertionError("the watch ended by itself")
+
+    async def ready(self) -> None:
+        """Wait until an attempt could begin. Raises TimeoutError."""
+        await self.until_status(lambda status: status.ready)
+
+    async def idle(self) -> None:
+        """Wait until no attempt runs and no card lies there. Raises TimeoutError."""
+        await self.until_status(lambda status: not (status.running_attempt_id or status.card_present))
 
     async def attempt_record(self, attempt_id: str) -> gateway_service_pb2.Attempt:
         """Return what the daemon has recorded of an attempt."""
@@ -119,7 +132,7 @@ class Attempt:
 
     async def end(self) -> View:
         """Read to the end of the stream and return the last view. Raises AssertionError unless it is FINISHED."""
-        if self.view.state != FINISHED:
+        if not self.views or self.view.state != FINISHED:
             await self.until(FINISHED)
         async with asyncio.timeout(SECONDS):
             code = await self.call.code()

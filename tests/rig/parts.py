@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -145,6 +146,12 @@ class CardSimulator(Part):
         """Take the card out of a slot."""
         control.call(self.control, control.Remove(slot))
 
+    def remove_all(self) -> None:
+        """Take every card out of its slot."""
+        for shown in self.show_all():
+            if shown["slot"]:
+                self.remove(shown["slot"])
+
     def move(self, source: str, target: str) -> None:
         """Take the card out of one slot and put it into another."""
         control.call(self.control, control.Move(source, target))
@@ -153,6 +160,11 @@ class CardSimulator(Part):
         """Return the card's whole state, secret values included."""
         (shown,) = control.call(self.control, control.Show(card))["cards"]
         assert isinstance(shown, dict)
+        return shown
+
+    def show_all(self) -> list[dict[str, Any]]:
+        """Return the whole state of every card, secret values included."""
+        shown: list[dict[str, Any]] = control.call(self.control, control.Show())["cards"]
         return shown
 
     def entries(self, since: int = 0) -> list[dict[str, Any]]:
@@ -191,9 +203,18 @@ class Centrald(Part):
         return [BIN / "centrald", "serve", "--directory", self.site.central]
 
     def serving(self, event: dict[str, Any]) -> None:
-        """See `Part`."""
+        """See `Part`. The addresses are kept for the next start: kiosks know where to find the centre."""
         self.kiosk_address = event["kiosk_address"]
         self.phone_address = event["phone_address"]
+        self.configure(kiosks=self.kiosk_address, phones=self.phone_address)
+
+    def configure(self, **texts: str) -> None:
+        """Set texts in the configuration file, each by its key; read at the next start."""
+        config = self.site.central / "centrald.toml"
+        content = config.read_text()
+        for key, text in texts.items():
+            content = re.sub(rf'^{key} = ".*?"', f"{key} = {json.dumps(text)}", content, flags=re.MULTILINE)
+        config.write_text(content)
 
     def ledger(self, attempt_id: str | None = None) -> list[dict[str, Any]]:
         """Return the centre's ledger, or what it says of one attempt, oldest entry first."""
@@ -218,6 +239,7 @@ class Gatewayd(Part):
         reader: str,
         pcsc: Mapping[str, str],
         log: Path,
+        log_level: str = "info",
     ) -> None:
         super().__init__(log)
         directory.mkdir(parents=True, exist_ok=True)
@@ -237,6 +259,7 @@ class Gatewayd(Part):
             },
             "journal": {"path": self.journal},
             "metrics": {"address": "127.0.0.1:0"},
+            "log": {"level": log_level},
         }
         self.config.write_text(toml(sections))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -47,12 +48,14 @@ class Stack:
         site: Site | None = None,
         persona: str = LOCKED,
         insert_into: str | None = None,
+        log_level: str = "info",
     ) -> None:
         """Take a site to copy, or the persona of the one card to make; `insert_into` is the slot the card begins in."""
         self.directory = directory
         self.persona = persona
         self._template = site
         self._insert_into = insert_into
+        self._log_level = log_level
         self._cleanup = contextlib.ExitStack()
         self.site: Site
         self.pcscd: PrivatePcscd
@@ -119,6 +122,7 @@ class Stack:
             reader=self.pcscd.readers[KIOSK].name,
             pcsc=self.pcscd.environment,
             log=logs / "gatewayd.log",
+            log_level=self._log_level,
         )
         self._cleanup.callback(self.gatewayd.close)
         self.gatewayd.launch()
@@ -126,6 +130,14 @@ class Stack:
         yield "cardsim with the card " + ", ".join(card.stem for card in cards)
         self.gatewayd.wait_ready()
         yield f"gatewayd on {self.gatewayd.socket}"
+
+    def renew_cards(self) -> None:
+        """Take every card out and put it back to how it was issued. Raises RigError."""
+        assert self._template is not None, "only a copy can be made anew"
+        self.cardsim.stop()
+        for card in self._template.cards.glob("*.json"):
+            shutil.copy(card, self.site.cards)
+        self.cardsim.start()
 
     def scraped(self) -> str:
         """Return the daemon's metrics as text; nothing when it does not run."""
