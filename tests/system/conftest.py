@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.rig.citizen import Citizen
+from tests.rig.front_end import FrontEnd
 from tests.rig.opensc import OpenSC
 from tests.rig.pcscd import PHONE
 from tests.rig.secrecy import PASSWORD_LENGTH, Planted
@@ -46,6 +48,37 @@ def stack(tmp_path: Path, site: Site, planted: Planted) -> Iterator[Stack]:
         yield running
         metrics = running.scraped()
     assert planted.found(running.directory, {"metrics": metrics}) == []
+
+
+@pytest.fixture(scope="module")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Stack]:
+    """Everything running for all tests of a module, the daemon at its most talkative. `citizen` keeps it clean."""
+    with Stack(tmp_path_factory.mktemp("shared") / "stack", site=site, log_level="debug") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told(request: pytest.FixtureRequest, planted: Planted) -> Iterator[None]:
+    """After each test on the shared stack, while the parts still run, no secret is in any file, log or metric."""
+    yield
+    if "shared_stack" in request.fixturenames:
+        stack: Stack = request.getfixturevalue("shared_stack")
+        assert planted.found(stack.directory, {"metrics": stack.scraped()}) == []
+
+
+@pytest.fixture
+async def citizen(shared_stack: Stack, user_pin: str) -> AsyncIterator[Citizen]:
+    """A citizen with a locked card in hand and no reservation yet, at an idle kiosk. All cards are as issued."""
+    issued = [(shown["card"], shown["references"]) for shown in shared_stack.cardsim.show_all()]
+    async with FrontEnd(shared_stack.gatewayd.socket) as front:
+        await front.ready()
+        yield Citizen(shared_stack, front, user_pin)
+    if issued != [(shown["card"], shown["references"]) for shown in shared_stack.cardsim.show_all()]:
+        shared_stack.renew_cards()
+    else:
+        shared_stack.cardsim.remove_all()
+    async with FrontEnd(shared_stack.gatewayd.socket) as front:
+        await front.idle()
 
 
 @pytest.fixture

@@ -1,0 +1,99 @@
+"""A citizen with a card, at home and at the kiosk: what the system tests let a person do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jpkireset.gateway.v1.reset_service_pb2 import View
+
+from tests.rig import front_end
+from tests.rig.front_end import Attempt, FrontEnd
+from tests.rig.phone import reserve
+from tests.rig.site import LOCKED
+from tests.rig.stack import Stack
+
+KIOSK, PHONE = "kiosk", "phone"
+
+
+class Citizen:
+    """One card, its PIN, and the front-end of the kiosk. Each step waits for the view that asks for the next."""
+
+    def __init__(self, stack: Stack, front: FrontEnd, user_pin: str, card: str = LOCKED) -> None:
+        self.stack = stack
+        self.front = front
+        self.user_pin = user_pin
+        self.card = card
+        self._arrived = stack.cardsim.position()
+
+    def reserve(self) -> None:
+        """Reserve at home. Raises RigError when the centre refuses."""
+        self.place(slot=PHONE)
+        reserve(self.stack.environment, self.user_pin)
+        self.lift(PHONE)
+        self._arrived = self.stack.cardsim.position()
+
+    def place(self, card: str | None = None, slot: str = KIOSK) -> None:
+        """Put the card, or another one, on a reader."""
+        self.stack.cardsim.insert(card or self.card, slot)
+
+    def lift(self, slot: str = KIOSK) -> None:
+        """Take the card from a reader."""
+        self.stack.cardsim.remove(slot)
+
+    async def lift_seen(self, attempt: Attempt) -> View:
+        """Take the card, and wait until the kiosk has noticed."""
+        self.lift()
+        return await attempt.until_view(lambda view: view.card_request == front_end.PLACE_SAME)
+
+    async def agree(self) -> Attempt:
+        """Accept the terms; the card is asked for."""
+        attempt = await self.front.attempt()
+        await attempt.until(front_end.WAITING_FOR_CARD)
+        return attempt
+
+    async def to_pin(self) -> Attempt:
+        """Place the card; the PIN is asked for."""
+        attempt = await self.agree()
+        self.place()
+        await attempt.until(front_end.ENTER_USER_PIN)
+        return attempt
+
+    async def to_password(self) -> Attempt:
+        """Enter the right PIN; the new password is asked for."""
+        attempt = await self.to_pin()
+        await attempt.user_pin(self.user_pin)
+        await attempt.until(front_end.ENTER_NEW_PASSWORD)
+        return attempt
+
+    async def reset(self, password: str) -> Attempt:
+        """Go through a whole reset, until the card may be taken."""
+        attempt = await self.to_password()
+        await attempt.new_password(password)
+        await attempt.until(front_end.REMOVE_CARD)
+        return attempt
+
+    async def leave(self, attempt: Attempt) -> View:
+        """Take the card and return the attempt's last view."""
+        self.lift()
+        return await attempt.end()
+
+    # --- what the card says -----------------------------------------------------------------------------------------
+
+    @property
+    def references(self) -> dict[str, dict[str, Any]]:
+        """The card's secrets by name, each with value, tries and limit."""
+        shown: dict[str, dict[str, Any]] = self.stack.cardsim.show(self.card)["references"]
+        return shown
+
+    def tries_left(self, name: str = "user_pin") -> int:
+        """Tries left of one of the card's secrets."""
+        return int(self.references[name]["tries"])
+
+    def commands(self) -> list[str]:
+        """The commands that all cards were sent since the citizen left home, oldest first."""
+        return self.stack.cardsim.commands(self._arrived)
+
+    def verifications(self) -> int:
+        """The VERIFY commands that carried a value, on all cards, since the citizen left home."""
+        entries = self.stack.cardsim.entries(self._arrived)
+        return sum("[" in entry["apdu"] for entry in entries if entry.get("command") == "VERIFY")
