@@ -6,11 +6,11 @@ Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 no simula
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import secrets
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -180,16 +180,17 @@ async def _run(
         path.stem: CardInSlot(path.stem, path, Card(store.load(path), secrets.token_bytes), ledger, asyncio.sleep)
         for path in paths
     }
-    slots = Slots(ports, cards, ledger)
-    try:
-        async with control.serving(control_path, slots, ledger_path):
-            for card, slot in placed:
-                await slots.insert(card, slot)
-            typer.echo(msgspec.json.encode({"event": "ready"}))
-            await stop.wait()
-    finally:
-        await slots.empty()
-        ledger.close()
+    with contextlib.closing(ledger):
+        async with asyncio.TaskGroup() as tasks:
+            slots = Slots(ports, cards, ledger, tasks)
+            try:
+                async with control.serving(control_path, slots, ledger_path):
+                    for card, slot in placed:
+                        await slots.insert(card, slot)
+                    typer.echo(msgspec.json.encode({"event": "ready"}))
+                    await stop.wait()
+            finally:
+                await slots.empty()
 
 
 def _now() -> datetime.datetime:
@@ -215,7 +216,7 @@ def _call(path: Path, request: control.Request) -> control.Answer:
         return control.call(path, request)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _refusals() -> Iterator[None]:
     """Turn what may be expected to go wrong into a message and an exit code."""
     expected = (
@@ -233,6 +234,11 @@ def _refusals() -> Iterator[None]:
         _fail(error, UNREACHABLE)
     except expected as error:
         _fail(error, REFUSED)
+    except ExceptionGroup as group:  # from the task group of `run`
+        first, *_ = group.exceptions
+        if not isinstance(first, expected):
+            raise
+        _fail(first, REFUSED)
 
 
 def _fail(error: Exception, code: int) -> NoReturn:

@@ -80,12 +80,22 @@ class _Insertion:
 
 
 class Slots:
-    """Which card is in which slot. A card is in one slot at a time, and a slot holds one card."""
+    """Which card is in which slot. A card is in one slot at a time, and a slot holds one card.
 
-    def __init__(self, ports: Mapping[str, int], cards: Mapping[str, CardInSlot], ledger: Ledger) -> None:
+    `tasks` runs the links: a link that fails, because a card's memory cannot be kept, fails the whole simulator.
+    """
+
+    def __init__(
+        self,
+        ports: Mapping[str, int],
+        cards: Mapping[str, CardInSlot],
+        ledger: Ledger,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
         self.ports = ports
         self.cards = cards
         self._ledger = ledger
+        self._tasks = tasks
         self._insertions: dict[str, _Insertion] = {}
 
     async def insert(self, card_name: str, slot: str) -> bool:
@@ -101,7 +111,7 @@ class Slots:
             raise SlotError(f"{card_name} is in slot {card.slot}")
         card.slot = slot
         link = VpcdLink(port, card, lambda connected: self._connection_changed(card, connected))
-        self._insertions[slot] = _Insertion(card, link, asyncio.create_task(link.run()))
+        self._insertions[slot] = _Insertion(card, link, self._tasks.create_task(link.run()))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(link.connected.wait(), CONNECT_SECONDS)
         return link.connected.is_set()

@@ -51,9 +51,9 @@ class VpcdLink:
         self._changed = changed
 
     async def run(self) -> None:
-        """Connect, serve, and connect again; returns only by cancellation."""
+        """Connect, serve, and connect again; returns only by cancellation. Raises what the device raises."""
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(ConnectionError):
                 await self._serve_one_connection()
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -172,6 +172,14 @@ def test_wrong_usage(words: tuple[str, ...]) -> None:
     assert cardsim(*words).returncode == USAGE
 
 
+def test_run_with_a_card_in_a_slot_that_is_not_there(site: Site, tmp_path: Path) -> None:
+    control, ledger = tmp_path / "c.sock", tmp_path / "l.jsonl"
+    words: list[str | Path] = ["run", site.cards / "locked.json", "--slot", "a=9", "--control", control]
+    refusal = cardsim(*words, "--ledger", ledger, "--insert", "locked@b")
+    assert (refusal.returncode, refusal.stderr) == (REFUSED, "cardsim: no slot b; there are: a\n")
+    assert not control.exists()
+
+
 def test_run_without_a_card(tmp_path: Path) -> None:
     refusal = cardsim(
         *("run", tmp_path / "none.json", "--slot", "a=1", "--control", tmp_path / "c", "--ledger", tmp_path / "l")

@@ -22,7 +22,10 @@ async def simulator(tmp_path: Path) -> AsyncIterator[Path]:
     """A simulator without cards; its socket."""
     ledger = Ledger(tmp_path / "ledger.jsonl", lambda: NOW)
     path = tmp_path / "control.sock"
-    async with control.serving(path, Slots({"kiosk": 1}, {}, ledger), ledger.path):
+    async with (
+        asyncio.TaskGroup() as tasks,
+        control.serving(path, Slots({"kiosk": 1}, {}, ledger, tasks), ledger.path),
+    ):
         yield path
     ledger.close()
     assert not path.exists()
@@ -71,6 +74,6 @@ async def test_the_client_raises_what_was_refused(simulator: Path) -> None:
 
 async def test_a_second_simulator_does_not_take_the_socket(simulator: Path) -> None:
     with pytest.raises(control.ControlError, match="another simulator"):
-        async with control.serving(simulator, Slots({}, {}, None), simulator):  # type: ignore[arg-type]
+        async with control.serving(simulator, Slots({}, {}, None, None), simulator):  # type: ignore[arg-type]
             pass
     assert simulator.exists()

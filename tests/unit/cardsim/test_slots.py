@@ -100,12 +100,13 @@ class Bench:
     async def serving(self) -> AsyncIterator[Bench]:
         async with self.kiosk.listening(), self.phone.listening():
             ports = {"kiosk": self.kiosk.port, "phone": self.phone.port}
-            self.slots = Slots(ports, {"card": self.card}, self.ledger)
-            try:
-                yield self
-            finally:
-                await self.slots.empty()
-                self.ledger.close()
+            with contextlib.closing(self.ledger):
+                async with asyncio.TaskGroup() as tasks:
+                    self.slots = Slots(ports, {"card": self.card}, self.ledger, tasks)
+                    try:
+                        yield self
+                    finally:
+                        await self.slots.empty()
 
     def events(self) -> list[str]:
         """Return what happened, without the APDUs."""
@@ -194,15 +195,33 @@ async def test_a_reader_that_is_not_there_yet(make_card: MakeCard, tmp_path: Pat
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     bench = Bench(make_card, tmp_path)
-    slots = Slots({"kiosk": port}, {"card": bench.card}, bench.ledger)
-    insertion = asyncio.create_task(slots.insert("card", "kiosk"))
-    await asyncio.sleep(0)
-    async with bench.kiosk.listening(port) as reader:
-        assert await insertion
-        await reader.card()
-        await slots.empty()
-        assert await reader.gone()
+    async with asyncio.TaskGroup() as tasks:
+        slots = Slots({"kiosk": port}, {"card": bench.card}, bench.ledger, tasks)
+        insertion = asyncio.create_task(slots.insert("card", "kiosk"))
+        await asyncio.sleep(0)
+        async with bench.kiosk.listening(port) as reader:
+            assert await insertion
+            await reader.card()
+            await slots.empty()
+            assert await reader.gone()
     bench.ledger.close()
+
+
+async def test_a_memory_that_cannot_be_kept_ends_the_simulator(make_card: MakeCard, tmp_path: Path) -> None:
+    """Better no card than one that forgets a spent try."""
+    bench = Bench(make_card, tmp_path)
+
+    async def spend_a_try() -> None:
+        async with bench.serving():
+            reader = await insert(bench)
+            await reader.ask(bytes.fromhex(SELECT_JPKI))
+            bench.card.path = tmp_path / "gone/card.json"
+            reader.send(bytes.fromhex(verify("98", b"0000")))
+            await asyncio.sleep(SECONDS)
+
+    with pytest.raises(ExceptionGroup) as failure:
+        await spend_a_try()
+    assert failure.group_contains(FileNotFoundError)
 
 
 async def test_a_card_is_carried_from_the_phone_to_the_kiosk(bench: Bench) -> None:
