@@ -114,4 +114,11 @@ class VirtualSlot:
     def _connect(self) -> VpcdLink:
         link = VpcdLink(self.port, self)
         self._task = asyncio.create_task(link.run())
+        self._task.add_done_callback(_forget)
         return link
+
+
+def _forget(task: asyncio.Task[None]) -> None:
+    """Take the planned OSError, which the loop would otherwise report from the garbage collector."""
+    if not task.cancelled():
+        task.exception()
