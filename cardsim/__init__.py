@@ -2,9 +2,10 @@
 
 Bytes to meaning, from the inside out:
 
-- `apdu`        a command taken apart, and the status words
+- `apdu`, `commands`   a command taken apart, the status words, the commands there are
 - `scp03`       the card's half of the secure channel
 - `memory`      what a card keeps without power: files, reference data, channel keys
+- `session`     what it knows only while it has power
 - `card`        the card: command APDU in, response APDU out; no socket, file, thread or clock
 - `persona`, `certificates`, `issue`   how a card comes into being under a test authority
 - `store`       a card's memory as a file

@@ -8,7 +8,6 @@ issuer unblocks the signing password, is replaced by SCP03; docs/CARD-PROTOCOL.m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -23,6 +22,7 @@ from cardsim.commands import (
     CLA_PROPRIETARY_SECURE,
     CLA_SECURE,
     CURRENT_FILE,
+    FILE_ID_LENGTH,
     INS_CHANGE_REFERENCE_DATA,
     INS_EXTERNAL_AUTHENTICATE,
     INS_GET_CHALLENGE,
@@ -38,21 +38,20 @@ from cardsim.commands import (
     SELECT_NO_DATA,
     SELECT_ROOT,
     SHORT_ID_MASK,
+    demand_length,
+    demand_parameters,
     refuse_class,
 )
 from cardsim.memory import (
     EF_SIGNING_PASSWORD,
     JPKI_AID,
-    Application,
-    ElementaryFile,
     KeyFile,
     Memory,
     RandomBytes,
-    Reference,
     ReferenceFile,
-    ReferenceName,
     TransparentFile,
 )
+from cardsim.session import Session
 
 # A contactless ATR of the card, as OpenSC's installer lists it; built by the reader from the Type B answer.
 ATR: Final = bytes.fromhex("3B888001004B51FFB381D1000F")
@@ -66,17 +65,6 @@ FIRST_DELAY: Final = 0.25  # seconds; doubles with every further wrong one
 DOUBLINGS: Final = 4  # up to 4 s, well under the time a reader waits for an answer
 
 
-@dataclass(slots=True)
-class _Session:
-    """What power loss, reset and the selection of an application drop."""
-
-    application: Application
-    file: int | None = None
-    verified: set[ReferenceName] = field(default_factory=set)
-    offer: scp03.Offer | None = None  # lives for the very next command
-    channel: scp03.Channel | None = None  # lives for the very next command
-
-
 class Card:
     """One card. Call `power_on`, then `transmit` for each APDU; `power_off` and `reset` at any time.
 
@@ -88,8 +76,8 @@ class Card:
         self.memory = memory
         self.delay = 0.0
         self._random = random
-        self._session: _Session | None = None
-        self._handlers: Mapping[tuple[int, int], Callable[[_Session, Command], bytes]] = {
+        self._session: Session | None = None
+        self._handlers: Mapping[tuple[int, int], Callable[[Session, Command], bytes]] = {
             (CLA_PLAIN, INS_SELECT): self._select,
             (CLA_PLAIN, INS_READ_BINARY): self._read_binary,
             (CLA_PLAIN, INS_VERIFY): self._verify,
@@ -102,7 +90,7 @@ class Card:
 
     def power_on(self) -> bytes:
         """Start afresh, with the issuer security domain selected, and return the ATR."""
-        self._session = _Session(self.memory.applications[0])
+        self._session = Session(self.memory.applications[0])
         return ATR
 
     def power_off(self) -> None:
@@ -145,7 +133,7 @@ class Card:
             "channel_failures": self.memory.channel.failures,
         }
 
-    def _perform(self, session: _Session, apdu: bytes) -> bytes:
+    def _perform(self, session: Session, apdu: bytes) -> bytes:
         offer, channel = session.offer, session.channel
         session.offer = session.channel = None
         try:
@@ -168,13 +156,14 @@ class Card:
 
     # Files
 
-    def _select(self, session: _Session, command: Command) -> bytes:
+    def _select(self, session: Session, command: Command) -> bytes:
         if command.p1 == SELECT_BY_NAME and command.p2 == SELECT_NO_DATA:
             self._select_application(command)
         elif command.p1 == SELECT_ELEMENTARY and command.p2 == SELECT_NO_DATA:
-            _select_elementary(session, command)
+            demand_length(len(command.data) == FILE_ID_LENGTH)
+            session.select(int.from_bytes(command.data, "big"))
         elif command.p1 == SELECT_ROOT:
-            _select_root(self.memory, session, command)
+            self._select_root(session, command)
         else:
             raise CardError(Status.WRONG_PARAMETERS)
         return b""
@@ -183,33 +172,36 @@ class Card:
         application = self.memory.application_by_name(command.data)
         if application is None:
             raise CardError(Status.FILE_NOT_FOUND)
-        self._session = _Session(application)
+        self._session = Session(application)
 
-    def _read_binary(self, session: _Session, command: Command) -> bytes:
-        _demand_length(not command.data and command.expected is not None)
+    def _select_root(self, session: Session, command: Command) -> None:
+        """Answer as measured: no file is found by id; without data nothing happens, an error at card level."""
+        if command.data:
+            raise CardError(Status.FILE_NOT_FOUND)
+        demand_parameters(session.application is not self.memory.applications[0])
+
+    def _read_binary(self, session: Session, command: Command) -> bytes:
+        demand_length(not command.data and command.expected is not None)
         if command.p1 & CURRENT_FILE:
-            if command.p1 & ~(CURRENT_FILE | SHORT_ID_MASK):
-                raise CardError(Status.WRONG_PARAMETERS)
-            fid = session.application.by_short_id(command.p1 & SHORT_ID_MASK)
-            if fid is None:
-                raise CardError(Status.FILE_NOT_FOUND)
-            session.file, offset = fid, command.p2
+            demand_parameters(command.p1 & ~SHORT_ID_MASK == CURRENT_FILE)
+            session.select(session.application.by_short_id(command.p1 & SHORT_ID_MASK))
+            offset = command.p2
         else:
             offset = command.p1 << 8 | command.p2
-        file = _current_file(session)
+        file = session.current_file()
         if not isinstance(file, TransparentFile):
             raise CardError(Status.WRONG_KIND_OF_FILE)
-        _demand_verified(session, file.guard)
+        session.demand_verified(file.guard)
         if offset >= len(file.content):
             raise CardError(Status.PAST_THE_END)
         return file.content[offset : offset + (command.expected or 0)]
 
     # Reference data and keys
 
-    def _verify(self, session: _Session, command: Command) -> bytes:
-        _demand_length(command.expected is None)
-        _demand_parameters(command.p1 == 0)
-        reference = _named_reference(session, command.p2)
+    def _verify(self, session: Session, command: Command) -> bytes:
+        demand_length(command.expected is None)
+        demand_parameters(command.p1 == 0)
+        reference = session.named_reference(command.p2)
         if not command.data:
             raise CardError(Status.NO_TRIES_LEFT + reference.tries)  # also while verified
         if not reference.tries:
@@ -220,60 +212,60 @@ class Card:
         session.verified.add(reference.name)
         return b""
 
-    def _change_reference_data(self, session: _Session, command: Command) -> bytes:
-        _demand_length(bool(command.data) and command.expected is None)
-        _demand_parameters(command.p1 == CHANGE_NEW_ONLY)
-        reference = _named_reference(session, command.p2)
+    def _change_reference_data(self, session: Session, command: Command) -> bytes:
+        demand_length(bool(command.data) and command.expected is None)
+        demand_parameters(command.p1 == CHANGE_NEW_ONLY)
+        reference = session.named_reference(command.p2)
         if not reference.tries:
             raise CardError(Status.REFERENCE_BLOCKED)
-        _demand_verified(session, reference.name)
+        session.demand_verified(reference.name)
         if not reference.permits(command.data):
             raise CardError(Status.WRONG_DATA)
         reference.replace(command.data)
         return b""
 
-    def _sign(self, session: _Session, command: Command) -> bytes:
-        _demand_length(0 < len(command.data) <= SIGNATURE_INPUT_MAXIMUM)
-        _demand_length((command.expected or 0) >= SIGNATURE_LENGTH)
-        _demand_parameters(command.p1 == 0)
-        file = _named_file(session, command.p2)
+    def _sign(self, session: Session, command: Command) -> bytes:
+        demand_length(0 < len(command.data) <= SIGNATURE_INPUT_MAXIMUM)
+        demand_length((command.expected or 0) >= SIGNATURE_LENGTH)
+        demand_parameters(command.p1 == 0)
+        file = session.named_file(command.p2)
         if not isinstance(file, KeyFile):
             raise CardError(Status.WRONG_KIND_OF_FILE)
-        _demand_verified(session, file.guard)
+        session.demand_verified(file.guard)
         return file.key.sign(command.data, PKCS1v15(), NoDigestInfo())
 
-    def _get_challenge(self, _session: _Session, command: Command) -> bytes:
+    def _get_challenge(self, _session: Session, command: Command) -> bytes:
         if command.extended:
             raise CardError(Status.CONDITIONS_NOT_SATISFIED)
-        _demand_length(not command.data)
+        demand_length(not command.data)
         if command.expected is None:
             raise CardError(Status.WRONG_LENGTH)
-        _demand_parameters(command.p1 == 0 and command.p2 == 0)
+        demand_parameters(command.p1 == 0 and command.p2 == 0)
         return self._random(command.expected)
 
     # The secure channel
 
-    def _initialize_update(self, session: _Session, command: Command) -> bytes:
+    def _initialize_update(self, session: Session, command: Command) -> bytes:
         memory = self.memory.channel
         if session.application.aid != JPKI_AID:
             raise CardError(Status.CONDITIONS_NOT_SATISFIED)
-        _demand_parameters(command.p2 == 0)
+        demand_parameters(command.p2 == 0)
         keys = memory.keys.get(command.p1)
         if keys is None:
             raise CardError(Status.REFERENCE_NOT_FOUND)
-        _demand_length(len(command.data) == scp03.CHALLENGE_LENGTH)
-        _demand_length(command.expected in (None, SHORT_LE_MAXIMUM))
+        demand_length(len(command.data) == scp03.CHALLENGE_LENGTH)
+        demand_length(command.expected in (None, SHORT_LE_MAXIMUM))
         self.delay = channel_delay(memory.failures)
         card_challenge = self._random(scp03.CHALLENGE_LENGTH)
         session.offer = scp03.Offer(keys, command.data, card_challenge)
         key_information = bytes((command.p1, scp03.PROTOCOL, scp03.PARAMETERS))
         return memory.diversification_data + key_information + card_challenge + session.offer.card_cryptogram
 
-    def _external_authenticate(self, session: _Session, command: Command, offer: scp03.Offer | None) -> bytes:
+    def _external_authenticate(self, session: Session, command: Command, offer: scp03.Offer | None) -> bytes:
         if offer is None or command.p1 != scp03.SECURITY_LEVEL or command.p2:
             raise CardError(Status.CONDITIONS_NOT_SATISFIED)
-        _demand_length(len(command.data) == scp03.CRYPTOGRAM_LENGTH + scp03.MAC_LENGTH)
-        _demand_length(command.expected is None and not command.extended)
+        demand_length(len(command.data) == scp03.CRYPTOGRAM_LENGTH + scp03.MAC_LENGTH)
+        demand_length(command.expected is None and not command.extended)
         if not offer.accepts(command.data[: scp03.CRYPTOGRAM_LENGTH]):
             self.memory.channel.failures += 1
             raise CardError(Status.AUTHENTICATION_FAILED)
@@ -284,7 +276,7 @@ class Card:
             raise CardError(Status.SECURITY_NOT_SATISFIED) from None
         return b""
 
-    def _reset_retry_counter(self, session: _Session, command: Command, channel: scp03.Channel) -> bytes:
+    def _reset_retry_counter(self, session: Session, command: Command, channel: scp03.Channel) -> bytes:
         """Carry out the one command of a channel; the caller has closed the channel already."""
         file = session.application.files.get(EF_SIGNING_PASSWORD)
         if not isinstance(file, ReferenceFile) or not _is_wrapped_reset(command):
@@ -320,58 +312,3 @@ def _is_wrapped_reset(command: Command) -> bool:
         and blocks % scp03.BLOCK_LENGTH == 0
         and command.expected in (None, SHORT_LE_MAXIMUM)
     )
-
-
-def _select_elementary(session: _Session, command: Command) -> None:
-    _demand_length(len(command.data) == 2)
-    fid = int.from_bytes(command.data, "big")
-    if fid not in session.application.files:
-        raise CardError(Status.FILE_NOT_FOUND)
-    session.file = fid
-
-
-def _select_root(memory: Memory, session: _Session, command: Command) -> None:
-    """Answer as measured: no file is found by id; without data nothing happens, and that is an error at card level."""
-    if command.data:
-        raise CardError(Status.FILE_NOT_FOUND)
-    if session.application is memory.applications[0]:
-        raise CardError(Status.WRONG_PARAMETERS)
-
-
-def _current_file(session: _Session) -> ElementaryFile:
-    if session.file is None:
-        raise CardError(Status.NO_CURRENT_FILE)
-    return session.application.files[session.file]
-
-
-def _named_file(session: _Session, p2: int) -> ElementaryFile:
-    """Return the EF that P2 means: the current one, or the one with this short identifier."""
-    _demand_parameters(p2 & ~SHORT_ID_MASK == CURRENT_FILE)
-    if p2 == CURRENT_FILE:
-        return _current_file(session)
-    fid = session.application.by_short_id(p2 & SHORT_ID_MASK)
-    if fid is None:
-        raise CardError(Status.REFERENCE_NOT_FOUND)
-    return session.application.files[fid]
-
-
-def _named_reference(session: _Session, p2: int) -> Reference:
-    file = _named_file(session, p2)
-    if not isinstance(file, ReferenceFile):
-        raise CardError(Status.WRONG_KIND_OF_FILE)
-    return file.reference
-
-
-def _demand_length(condition: bool) -> None:
-    if not condition:
-        raise CardError(Status.WRONG_LENGTH)
-
-
-def _demand_parameters(condition: bool) -> None:
-    if not condition:
-        raise CardError(Status.WRONG_PARAMETERS)
-
-
-def _demand_verified(session: _Session, guard: ReferenceName | None) -> None:
-    if guard is not None and guard not in session.verified:
-        raise CardError(Status.SECURITY_NOT_SATISFIED)

@@ -27,6 +27,7 @@ SELECT_BY_NAME: Final = 0x04  # P1: by application identifier
 SELECT_NO_DATA: Final = 0x0C  # P2: no answer data wanted
 CHANGE_NEW_ONLY: Final = 0x01  # P1: the new value alone, the old one was verified before
 RESET_NEW_VALUE_ONLY: Final = 0x02  # P1: new reference data, the right was proven before
+FILE_ID_LENGTH: Final = 2  # ISO/IEC 7816-4:2020, 7.2.2
 CURRENT_FILE: Final = 0x80  # P2: the selected EF; with a short EF identifier in the low bits, that EF
 SHORT_ID_MASK: Final = 0x1F
 CHANNEL_BITS: Final = 0x03  # of CLA, ISO/IEC 7816-4:2020, 5.4.1
@@ -64,3 +65,15 @@ def refuse_class(command: Command) -> None:
     if cla & SECURE_MESSAGING_BITS:
         late = command.ins in (INS_READ_BINARY, INS_VERIFY)
         raise CardError(Status.SECURE_MESSAGING_REFUSED if late else Status.SECURE_MESSAGING_NOT_SUPPORTED)
+
+
+def demand_length(condition: bool) -> None:
+    """Raise CardError for a wrong length unless the condition holds."""
+    if not condition:
+        raise CardError(Status.WRONG_LENGTH)
+
+
+def demand_parameters(condition: bool) -> None:
+    """Raise CardError for wrong parameters P1 or P2 unless the condition holds."""
+    if not condition:
+        raise CardError(Status.WRONG_PARAMETERS)
