@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Protocol
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from jpkireset.gateway.v1.reason_pb2 import Reason
 from jpkireset.gateway.v1.reset_service_pb2 import (
     OUTCOME_DONE,
@@ -28,6 +30,8 @@ from jpkireset.gateway.v1.reset_service_pb2 import (
 
 from gatewayctl import texts
 from gatewayctl.exits import ExitCode
+
+TOKYO = datetime.timezone(datetime.timedelta(hours=9), "Asia/Tokyo")  # no summer time since 1951
 
 
 class Named(Protocol):
@@ -130,6 +134,8 @@ class Reporter:
             lines += outcome_lines(view.outcome, view.reason)
         if view.state != last.state:
             lines.append(texts.STATES.get(name_of(State, view.state), ""))
+        if view.HasField("reservation_expires_at") and not last.HasField("reservation_expires_at"):
+            lines.append(texts.RESERVED_UNTIL.format(moment=local(view.reservation_expires_at)))
         if view.in_doubt and not last.in_doubt:
             lines.append(texts.IN_DOUBT)
         if view.input_problem and not view.busy:
@@ -143,6 +149,11 @@ class Reporter:
         elif view.card_request != last.card_request:
             lines.append(texts.CARD_REQUESTS.get(name_of(CardRequest, view.card_request), ""))
         return [line for line in lines if line]
+
+
+def local(moment: Timestamp) -> str:
+    """Return a moment in the kiosk's time."""
+    return f"{moment.ToDatetime(tzinfo=datetime.UTC).astimezone(TOKYO):%a %Y-%m-%d %H:%M:%S} (Asia/Tokyo)"
 
 
 def name_of(enum: Named, value: int) -> str:

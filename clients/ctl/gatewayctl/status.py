@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 from jpkireset.gateway.v1.gateway_service_pb2 import Attempt, ReadinessProblem, Status
 from jpkireset.gateway.v1.reset_service_pb2 import OUTCOME_UNSPECIFIED, State
 from rich.console import Console
@@ -13,9 +10,7 @@ from rich.table import Table
 from gatewayctl import texts
 from gatewayctl.exits import ExitCode
 from gatewayctl.link import Link, NoSuchAttempt
-from gatewayctl.report import as_json, exit_code_of, name_of, outcome_lines
-
-TOKYO = datetime.timezone(datetime.timedelta(hours=9), "Asia/Tokyo")  # no summer time since 1951
+from gatewayctl.report import as_json, exit_code_of, local, name_of, outcome_lines
 
 
 async def show_status(link: Link, *, as_lines: bool) -> ExitCode:
@@ -78,9 +73,9 @@ def _status_table(status: Status) -> Table:
     rows.append(("Unresolved attempts", str(status.unresolved_attempts)))
     rows.append(("Pending reports", str(status.pending_reports)))
     if status.HasField("opens_at"):
-        rows.append(("Opens", _local(status.opens_at)))
+        rows.append(("Opens", local(status.opens_at)))
     if status.HasField("closes_at"):
-        rows.append(("Closes", _local(status.closes_at)))
+        rows.append(("Closes", local(status.closes_at)))
     rows.append(("Kiosk", status.kiosk_id))
     rows.append(("Version", status.version))
     return _table(rows)
@@ -88,9 +83,9 @@ def _status_table(status: Status) -> Table:
 
 def _attempt_table(attempt: Attempt) -> Table:
     rows = [("Attempt", attempt.attempt_id), ("State", name_of(State, attempt.state).removeprefix("STATE_").lower())]
-    rows.append(("Started", _local(attempt.started_at)))
+    rows.append(("Started", local(attempt.started_at)))
     if attempt.outcome != OUTCOME_UNSPECIFIED and attempt.HasField("ended_at"):
-        rows.append(("Ended", _local(attempt.ended_at)))
+        rows.append(("Ended", local(attempt.ended_at)))
     return _table(rows)
 
 
@@ -99,7 +94,3 @@ def _table(rows: list[tuple[str, str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def _local(moment: Timestamp) -> str:
-    return f"{moment.ToDatetime(tzinfo=datetime.UTC).astimezone(TOKYO):%a %Y-%m-%d %H:%M:%S} (Asia/Tokyo)"

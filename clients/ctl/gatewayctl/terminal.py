@@ -74,7 +74,10 @@ class Terminal:
     async def _line(self) -> bytes | None:
         while (end := self._ahead.find(b"\n")) < 0:
             await self._readable()
-            chunk = os.read(self._descriptor, CHUNK_BYTES)
+            try:
+                chunk = os.read(self._descriptor, CHUNK_BYTES)
+            except OSError:  # the terminal is gone
+                return None
             if not chunk or len(self._ahead) > LONGEST_LINE_BYTES:
                 return self._take(len(self._ahead)) if self._ahead and not chunk else None
             self._ahead += chunk

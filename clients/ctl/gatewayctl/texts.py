@@ -198,6 +198,7 @@ LAST_TRY = (
 )
 LAST_TRY_PROMPT = "Type yes to use the last try: "
 LAST_TRY_YES = frozenset({b"yes", "はい".encode()})
+RESERVED_UNTIL = "The reservation (予約) lives until {moment}."
 IN_DOUBT = (
     "An earlier change of this card is not settled. Until the card has proven itself, the outcome can only be "
     "unknown or done."

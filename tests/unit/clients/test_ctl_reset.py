@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from jpkireset.gateway.v1 import reset_service_pb2 as pb
 from jpkireset.gateway.v1.gateway_service_pb2 import Attempt
 from jpkireset.gateway.v1.reason_pb2 import (
@@ -282,6 +283,17 @@ async def test_an_attempt_that_cannot_begin_has_its_own_exit_code(person: Person
     ending = await hold(Daemon(), person, script)
     assert ending.exit_code is ExitCode.UNAVAILABLE
     assert texts.REASONS["REASON_BUSY"].what in person.screen
+
+
+async def test_the_reservations_end_is_said_once(person: Person) -> None:
+    async def script(stage: Stage) -> None:
+        expires = Timestamp(seconds=1_795_413_840)
+        await stage.show(state=pb.STATE_ENTER_NEW_PASSWORD, reservation_expires_at=expires, cancellable=True)
+        await stage.show(state=pb.STATE_AUTHORIZING, reservation_expires_at=expires, busy=True)
+        await end(stage, pb.OUTCOME_NOT_DONE, REASON_CANCELLED)
+
+    await hold(Daemon(), person, script)
+    assert person.screen.count("lives until Mon 2026-11-23 15:04:00 (Asia/Tokyo)") == 1
 
 
 async def test_doubt_is_said(person: Person) -> None:
