@@ -35,8 +35,8 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         if self.signing_not_before.tzinfo is None or self.signing_not_after.tzinfo is None:
             raise ValueError("signing_not_before and signing_not_after need a time zone")
         return CardEntry(
-            certificate=CertificateId(self.user_authority_key_id.lower(), _serial(self.user_certificate_serial)),
-            signing_certificate_serial=_serial(self.signing_certificate_serial),
+            certificate=CertificateId(self.user_authority_key_id.lower(), serial(self.user_certificate_serial)),
+            signing_certificate_serial=serial(self.signing_certificate_serial),
             signing_not_before=self.signing_not_before,
             signing_not_after=self.signing_not_after,
             diversification_data=data,
@@ -44,9 +44,12 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         )
 
 
-def _serial(text: str) -> str:
-    """Return a serial number as the service writes it: lower case, no leading zeros."""
-    return f"{int(text, 16):x}"
+def serial(text: str) -> str:
+    """Return a serial number as the service writes it: lower case, no leading zeros. Raises ConfigError."""
+    try:
+        return f"{int(text, 16):x}"
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a hexadecimal number") from None
 
 
 def parse(text: str) -> list[CardEntry]:
@@ -60,7 +63,10 @@ def parse(text: str) -> list[CardEntry]:
         pass  # not one object; then one a line
     except ValueError as error:
         raise ConfigError(f"registry entry: {error}") from None
-    return [_line(decoder, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    cards = [_line(decoder, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not cards:
+        raise ConfigError("no registry entry")
+    return cards
 
 
 def _line(decoder: msgspec.json.Decoder[_Entry], number: int, line: str) -> CardEntry:

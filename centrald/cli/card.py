@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from centrald import registry
-from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show_one, transact
-from centrald.errors import AlreadyThere, ConfigError
+from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, Limit, show, show_one, transact
+from centrald.errors import AlreadyThere, ConfigError, NotThere
 from centrald.storage.ledger import Entry, Event
 from centrald.storage.transaction import Transaction
 
@@ -54,3 +55,52 @@ def register(
 
     changed = transact(directory, work)
     show_one({"registered": changed, "unchanged": len(cards) - changed}, as_json=as_json)
+
+
+class Certificate(Enum):
+    """Which of a card's two certificates."""
+
+    USER = "user"
+    SIGNING = "signing"
+
+
+@app.command()
+def revoke(
+    serial: Annotated[str, typer.Argument(help="Serial number of the card's user certificate, hexadecimal.")],
+    certificate: Annotated[Certificate, typer.Option(help="Which certificate is revoked.")] = Certificate.SIGNING,
+    directory: Directory = DEFAULT_DIRECTORY,
+) -> None:
+    """Mark a card's certificate as revoked: no reservation and no reset from now on. There is no way back."""
+
+    async def work(tx: Transaction) -> None:
+        cards = await tx.cards(serial=registry.serial(serial))
+        if not cards:
+            raise NotThere(f"no card with user certificate {serial}")
+        for card in cards:
+            match certificate:
+                case Certificate.USER:
+                    revoked = replace(card, user_revoked=True)
+                case Certificate.SIGNING:
+                    revoked = replace(card, signing_revoked=True)
+            await tx.save_card(revoked, new=False)
+            await tx.append(Entry(Event.CARD_REVOKED, tx.now))
+
+    transact(directory, work)
+
+
+@app.command("list")
+def list_(directory: Directory = DEFAULT_DIRECTORY, limit: Limit = 100, as_json: AsJson = False) -> None:
+    """List registered cards."""
+    cards = transact(directory, lambda tx: tx.cards(limit=limit))
+    shown = (
+        {
+            "user_certificate_serial": card.certificate.serial,
+            "signing_certificate_serial": card.signing_certificate_serial,
+            "signing_not_before": card.signing_not_before,
+            "signing_not_after": card.signing_not_after,
+            "user_revoked": card.user_revoked,
+            "signing_revoked": card.signing_revoked,
+        }
+        for card in cards
+    )
+    show(shown, as_json=as_json, title="Cards")

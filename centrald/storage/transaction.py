@@ -46,6 +46,13 @@ class Transaction:
         row = await self._one(query)
         return rows.card_of(row) if row else None
 
+    async def cards(self, serial: str | None = None, limit: int = 100) -> list[CardEntry]:
+        """Return registry entries, all or those of one serial number (of whichever authority)."""
+        query = sa.select(schema.card).order_by(schema.card.c.serial).limit(limit)
+        if serial is not None:
+            query = query.where(schema.card.c.serial == serial)
+        return [rows.card_of(row) for row in await self._all(query)]
+
     async def save_card(self, card: CardEntry, *, new: bool) -> None:
         """Insert or replace a registry entry."""
         values = rows.card_values(card)

@@ -1,0 +1,199 @@
+"""The user certificate's path and profile: one that is right, and every way to be wrong."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from centrald import pki
+from centrald.certificates import USER_POLICY, UserAuthority, UserCertificate
+from centrald.errors import ConfigError
+from centrald.rules.model import Refusal
+from tests.unit.centrald.world import HeldCard, ManualClock, card_keys
+
+NOW = ManualClock().now()
+DAY = datetime.timedelta(days=1)
+Builder = x509.CertificateBuilder
+SIGN_POLICY = x509.ObjectIdentifier("1.2.392.200149.8.5.1.1.20")
+
+
+@pytest.fixture(scope="module")
+def root(initialized: Path) -> pki.Issued:
+    return pki.load(initialized / "authority/user-ca.pem", initialized / "authority/user-ca.key")
+
+
+@pytest.fixture(scope="module")
+def authority(initialized: Path) -> UserAuthority:
+    return UserAuthority.load(initialized / "authority/user-ca.pem")
+
+
+def usage(**on: bool) -> x509.KeyUsage:
+    names = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+        "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**{name: on.get(name, False) for name in names})
+
+
+def subject(*, country: str | None = "JP", common_names: int = 1) -> x509.Name:
+    names = [x509.NameAttribute(NameOID.COUNTRY_NAME, country)] if country else []
+    return x509.Name([*names, *[x509.NameAttribute(NameOID.COMMON_NAME, "0123456789ABCDEF")] * common_names])
+
+
+def made(
+    root: pki.Issued,
+    *,
+    name: x509.Name | None = None,
+    issuer: x509.Name | None = None,
+    key_usage: x509.KeyUsage | None = None,
+    usage_critical: bool = True,
+    policies: tuple[x509.ObjectIdentifier, ...] = (USER_POLICY,),
+    policies_critical: bool = True,
+    key: RSAPrivateKey | ec.EllipticCurvePrivateKey | None = None,
+    algorithm: hashes.SHA384 | None = None,
+    more: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+    signed_by: RSAPrivateKey | None = None,
+    lived: tuple[datetime.datetime, datetime.datetime] = (NOW - DAY, NOW + DAY),
+) -> bytes:
+    """Issue a user certificate that is right but for what is said."""
+    builder = (
+        Builder()
+        .subject_name(name or subject())
+        .issuer_name(issuer or root.certificate.subject)
+        .public_key((key or card_keys().user).public_key())
+        .serial_number(0x0A0B0C0D)
+        .not_valid_before(lived[0])
+        .not_valid_after(lived[1])
+        .add_extension(key_usage or usage(digital_signature=True), critical=usage_critical)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root.key.public_key()), critical=False)
+    )
+    if policies:
+        information = [x509.PolicyInformation(policy, None) for policy in policies]
+        builder = builder.add_extension(x509.CertificatePolicies(information), critical=policies_critical)
+    for extension, critical in more:
+        builder = builder.add_extension(extension, critical=critical)
+    certificate = builder.sign(signed_by or root.key, algorithm or hashes.SHA256())
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def test_a_card_of_the_authority(initialized: Path, authority: UserAuthority, root: pki.Issued) -> None:
+    held = HeldCard.issue(initialized, NOW)
+    judged = authority.judge(held.certificate, NOW)
+    assert isinstance(judged, UserCertificate)
+    assert judged.id == held.certificate_id
+    assert judged.signed(b"text", held.sign(b"text"))
+    assert not judged.signed(b"other", held.sign(b"text"))
+    assert not judged.signed(b"text", bytes(256))
+    assert not judged.signed(b"text", b"")
+
+
+def test_our_own_right_one_is_right(authority: UserAuthority, root: pki.Issued) -> None:
+    judged = authority.judge(made(root), NOW)
+    assert isinstance(judged, UserCertificate)
+    assert judged.id.serial == "a0b0c0d"
+    no_issuer = made(root, more=((x509.BasicConstraints(ca=False, path_length=None), True),))
+    assert isinstance(authority.judge(no_issuer, NOW), UserCertificate)
+
+
+WRONG: dict[str, Callable[[pki.Issued], bytes]] = {
+    "not DER": lambda _: b"\x30\x03junk",
+    "empty": lambda _: b"",
+    "the authority itself": lambda root: root.certificate.public_bytes(serialization.Encoding.DER),
+    "signed by another key": lambda root: made(root, signed_by=generate_private_key(65537, 2048)),
+    "another issuer's name": lambda root: made(root, issuer=subject()),
+    "another hash": lambda root: made(root, algorithm=hashes.SHA384()),
+    "a signing certificate's usage": lambda root: made(
+        root, key_usage=usage(digital_signature=True, content_commitment=True)
+    ),
+    "another usage": lambda root: made(root, key_usage=usage(key_encipherment=True)),
+    "usage not critical": lambda root: made(root, usage_critical=False),
+    "a signing certificate's policy": lambda root: made(root, policies=(SIGN_POLICY,)),
+    "two policies": lambda root: made(root, policies=(USER_POLICY, SIGN_POLICY)),
+    "no policy": lambda root: made(root, policies=()),
+    "policy not critical": lambda root: made(root, policies_critical=False),
+    "no country": lambda root: made(root, name=subject(country=None)),
+    "another country": lambda root: made(root, name=subject(country="DE")),
+    "no common name": lambda root: made(root, name=subject(common_names=0)),
+    "an issuer": lambda root: made(root, more=((x509.BasicConstraints(ca=True, path_length=None), True),)),
+    "an unknown critical extension": lambda root: made(
+        root, more=((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), True),)
+    ),
+    "an elliptic key": lambda root: made(root, key=ec.generate_private_key(ec.SECP256R1())),
+    "a longer RSA key": lambda root: made(root, key=generate_private_key(65537, 3072)),
+}
+
+
+@pytest.mark.parametrize("how", WRONG)
+def test_what_is_not_trusted(authority: UserAuthority, root: pki.Issued, how: str) -> None:
+    assert authority.judge(WRONG[how](root), NOW) is Refusal.CERTIFICATE_NOT_TRUSTED
+
+
+@pytest.mark.parametrize(
+    ("lived", "expected"),
+    [
+        ((NOW, NOW), None),
+        ((NOW - DAY, NOW - datetime.timedelta(seconds=1)), Refusal.CERTIFICATE_EXPIRED),
+        ((NOW + datetime.timedelta(seconds=1), NOW + DAY), Refusal.CERTIFICATE_EXPIRED),
+    ],
+)
+def test_validity_includes_both_ends(
+    authority: UserAuthority,
+    root: pki.Issued,
+    lived: tuple[datetime.datetime, datetime.datetime],
+    expected: Refusal | None,
+) -> None:
+    judged = authority.judge(made(root, lived=lived), NOW)
+    assert (judged if isinstance(judged, Refusal) else None) is expected
+
+
+def test_an_expired_authority_ends_its_cards(authority: UserAuthority, root: pki.Issued) -> None:
+    after = root.certificate.not_valid_after_utc + DAY
+    assert authority.judge(made(root, lived=(NOW, after + DAY)), after) is Refusal.CERTIFICATE_EXPIRED
+
+
+def test_two_generations_of_the_authority(tmp_path: Path, initialized: Path, root: pki.Issued) -> None:
+    next_root = pki.card_authority("JPKI for user authentication", NOW)
+    both = tmp_path / "both.pem"
+    pem = next_root.certificate.public_bytes(serialization.Encoding.PEM)
+    both.write_bytes((initialized / "authority/user-ca.pem").read_bytes() + pem)
+    authority = UserAuthority.load(both)
+    first, second = authority.judge(made(root), NOW), authority.judge(made(next_root), NOW)
+    assert isinstance(first, UserCertificate)
+    assert isinstance(second, UserCertificate)
+    assert first.id.serial == second.id.serial
+    assert first.id != second.id
+
+
+def test_the_test_authority_has_the_published_profile(initialized: Path) -> None:
+    for name, unit in (("user", "JPKI for user authentication"), ("sign", "JPKI for digital signature")):
+        issued = pki.load(initialized / f"authority/{name}-ca.pem", initialized / f"authority/{name}-ca.key")
+        assert [part.value for part in issued.certificate.subject] == [
+            "JP", "JPKI-TEST", unit, "Japan Agency for Local Authority Information Systems",
+        ]  # fmt: skip
+        assert issued.certificate.subject == issued.certificate.issuer
+        extensions = issued.certificate.extensions
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints)
+        key_usage = extensions.get_extension_for_class(x509.KeyUsage)
+        assert (constraints.critical, constraints.value.ca, constraints.value.path_length) == (True, True, None)
+        assert (key_usage.critical, key_usage.value) == (True, usage(key_cert_sign=True, crl_sign=True))
+
+
+def test_an_authority_file_that_is_none(tmp_path: Path, root: pki.Issued) -> None:
+    path = tmp_path / "ca.pem"
+    with pytest.raises(ConfigError, match="No such file"):
+        UserAuthority.load(path)
+    path.write_text("junk")
+    with pytest.raises(ConfigError, match="no PEM"):
+        UserAuthority.load(path)
+    leaf = x509.load_der_x509_certificate(made(root))
+    path.write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+    with pytest.raises(ConfigError, match="not an authority"):
+        UserAuthority.load(path)

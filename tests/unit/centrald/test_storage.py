@@ -1,0 +1,128 @@
+"""The database: append-only where it must be, one after the other, and what was committed stays."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
+
+from centrald.errors import AlreadyThere, ConfigError, NotThere
+from centrald.rules.model import State
+from centrald.service.kiosks import Authorized
+from centrald.storage import schema
+from centrald.storage.database import Database
+from tests.unit.centrald.world import KIOSK, NOON, PROCEDURE, ManualClock, World, new_id
+
+
+@pytest.mark.parametrize("statement", ["UPDATE ledger SET verdict = 'valid'", "DELETE FROM ledger"])
+async def test_the_ledger_is_append_only(world: World, statement: str) -> None:
+    await world.attempt()
+    before = await world.ledger()
+    async with world.database.transaction() as tx:
+        with pytest.raises(DatabaseError, match="append-only"):
+            await tx._connection.execute(sa.text(statement))
+    assert await world.ledger() == before
+
+
+async def test_the_file_is_journalled_ahead_and_synced(world: World) -> None:
+    async with world.database.transaction() as tx:
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
+            found = (await tx._connection.execute(sa.text(f"PRAGMA {pragma}"))).scalar_one()
+            assert found == value
+
+
+async def test_a_transaction_that_fails_leaves_nothing(world: World) -> None:
+    before = await world.ledger()
+    await world.attempt()
+
+    async def fail() -> None:
+        async with world.database.transaction() as tx:
+            await tx.append((await tx.entries(1))[0])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert len(await world.ledger()) == len(before) + 1
+
+
+async def test_what_was_committed_is_there_for_the_next_process(world: World) -> None:
+    card = await world.card()
+    reservation = await world.reserved(card)
+    attempt = await world.checked(card)
+    given = await attempt.authorized(card)
+    await world.database.close()
+    again = World(world.directory, world.clock, world.kiosks._hours)
+    try:
+        assert await again.state(reservation) is State.AUTHORIZED
+        repeated = await again.kiosks.authorize(KIOSK, attempt.id, 1, attempt.offers[1])
+        assert repeated == given  # derived again from the transcript
+    finally:
+        await again.database.close()
+
+
+async def test_racing_repeats_have_one_effect(world: World) -> None:
+    card = await world.card()
+    await world.reserved(card)
+    attempt = await world.checked(card)
+    answer = attempt.offer(card, 1)
+    given = await asyncio.gather(*(attempt.ask(1, answer) for _ in range(30)))
+    assert isinstance(given[0], Authorized)
+    assert all(one == given[0] for one in given)
+    begun = new_id()
+    answers = await asyncio.gather(*(world.kiosks.begin(KIOSK, begun, PROCEDURE) for _ in range(30)))
+    assert all(one == answers[0] for one in answers)
+    events = [entry.event.value for entry in await world.ledger()]
+    assert (events.count("authorized"), events.count("begun")) == (1, 2)
+
+
+async def test_two_processes_take_turns(world: World) -> None:
+    other = Database.open("sqlite+aiosqlite:///centrald.db", world.directory, world.clock)
+    try:
+
+        async def work(database: Database) -> None:
+            async with database.transaction() as tx:
+                await tx.append((await tx.entries(1))[0])
+
+        await world.attempt()
+        await asyncio.gather(*(work(one) for _ in range(10) for one in (world.database, other)))
+        assert len(await world.ledger()) == 21
+    finally:
+        await other.close()
+
+
+async def test_one_newest_reservation_is_the_databases_rule_too(world: World) -> None:
+    card = await world.card()
+    await world.reserved(card)
+    async with world.database.transaction() as tx:
+        found = (await tx._connection.execute(sa.select(schema.reservation))).mappings().one()
+        copy = {name: value for name, value in found.items() if name != "seq"}
+        copy |= {"id": new_id(), "challenge": bytes(32)}
+        with pytest.raises(DatabaseError, match="UNIQUE"):
+            await tx._connection.execute(sa.insert(schema.reservation).values(copy))
+
+
+async def test_the_fleet(world: World) -> None:
+    async with world.database.transaction() as tx:
+        with pytest.raises(AlreadyThere):
+            await tx.fleet.add(KIOSK)
+        for path in (("x",), ("chain-a", "x"), ("chain-a", "store-1", "x")):
+            with pytest.raises(NotThere):
+                await tx.fleet.enable(path, enabled=False)
+        await tx.fleet.enable(("chain-a",), enabled=False)
+        rows = {str(row.id): row.enabled for row in await tx.fleet.kiosks()}
+        assert rows == {"chain-a/store-1/kiosk-1": False, "chain-b/store-1/kiosk-1": True}
+
+
+async def test_a_moment_without_zone_is_a_mistake() -> None:
+    moment, dialect = schema.Moment(), sa.create_engine("sqlite://").dialect
+    with pytest.raises(ValueError, match="time zone"):
+        moment.process_bind_param(NOON.replace(tzinfo=None), dialect)
+
+
+@pytest.mark.parametrize("url", ["postgresql+asyncpg://localhost/x", "nonsense"])
+def test_other_databases_are_not_there_yet(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match=r"storage\.url"):
+        Database.open(url, tmp_path, ManualClock())
