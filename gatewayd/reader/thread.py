@@ -166,8 +166,14 @@ class CardThread:
         reader = pcsc.choose_reader(context.readers(), self._configured)
         self._demand_lifted(work, context, reader)
         card = context.connect(reader)
-        # The count is taken after connecting: a swap in between then costs a needless lift, never a missed one.
-        return _Held(work.generation, context, reader, card, context.slot(reader).counter, self._clock.monotonic())
+        try:
+            # Counted after connecting: a swap in between then costs a needless lift, never a missed one.
+            counter = context.slot(reader).counter
+        except LinkError:
+            with contextlib.suppress(LinkError):
+                card.disconnect(leave=False)
+            raise
+        return _Held(work.generation, context, reader, card, counter, self._clock.monotonic())
 
     def _demand_lifted(self, work: Work, context: pcsc.Context, reader: str) -> None:
         """Wait, not long, until the card that failed has been lifted. Raises CardAbsent when it still lies there.

@@ -1,0 +1,470 @@
+"""The reader without pcscd: what no contract test can provoke, and what operators hear of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from smartcard import scard as real
+
+from gatewayd.clock import SystemClock
+from gatewayd.errors import (
+    CardAbsent,
+    DeadlineExceeded,
+    LinkEnded,
+    LinkError,
+    ReaderHeld,
+    ReaderMissing,
+    ServiceLost,
+    TransmitFailed,
+)
+from gatewayd.reader.hooks import LOCK_FAILURE_REASONS, ReaderHooks, lock_failure_reason
+from gatewayd.reader.port import Connection, Link, ReaderProblem, ReaderState
+from gatewayd.reader.service import PcscReader
+from gatewayd.reader.timing import Timing
+from tests.unit.gatewayd.reader.fake_scard import OK, READER, FakeScard
+
+CALLS = ("SCardEstablishContext", "SCardListReaders", "SCardGetStatusChange", "SCardConnect", "SCardTransmit")
+QUICK = Timing(
+    apdu_limit=0.2,
+    connect_patience=0.1,
+    retry_pause=0.01,
+    lift_patience=0.05,
+    presence_poll=0.05,
+    watch_slice=0.05,
+    close_limit=0.2,
+)
+COMMAND = b"\x00\xa4\x00\x00"
+BUDGET_S = 5.0
+
+
+class Hang:
+    """A card that does not answer before `end`."""
+
+    def __init__(self, answer: list[int] = OK) -> None:
+        self._answer = answer
+        self._over = threading.Event()
+
+    def __call__(self, _: list[int]) -> list[int]:
+        self._over.wait(10)
+        return self._answer
+
+    def end(self) -> None:
+        self._over.set()
+
+
+@dataclass
+class Heard:
+    events: list[str] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
+    held: list[float] = field(default_factory=list)
+
+    @property
+    def hooks(self) -> ReaderHooks:
+        return ReaderHooks(
+            lock_taken=lambda: self.events.append("taken"),
+            lock_released=lambda: self.events.append("released"),
+            lock_waited=self.waited.append,
+            lock_held=self.held.append,
+            lock_failed=self.events.append,
+            reconnected=lambda: self.events.append("reconnected"),
+        )
+
+
+@dataclass
+class Bench:
+    reader: PcscReader
+    scard: FakeScard
+    heard: Heard
+
+    async def until(self, condition: Callable[[ReaderState], bool]) -> ReaderState:
+        async with asyncio.timeout(5):
+            state = self.reader.state
+            while not condition(state):
+                state = await self.reader.changed(state)
+            return state
+
+    async def placed(self) -> None:
+        await self.until(lambda state: state.problem is None)
+        self.scard.set_card(present=True)
+        await self.until(lambda state: state.card_present)
+
+
+async def transmit(connection: Connection, *, budget_s: float = BUDGET_S, last: bool = False) -> bytes:
+    def job(link: Link) -> bytes:
+        return link.transmit(COMMAND)
+
+    return await connection.run(job, budget_s=budget_s, last=last)
+
+
+@contextlib.asynccontextmanager
+async def bench(scard: FakeScard, name: str = READER, timing: Timing = QUICK) -> AsyncIterator[Bench]:
+    heard = Heard()
+    reader = PcscReader(name, SystemClock(), heard.hooks, timing)
+    reader.start()
+    try:
+        yield Bench(reader, scard, heard)
+    finally:
+        await reader.close()
+
+
+# Threads and contexts
+
+
+async def test_two_threads_two_contexts_and_each_call_on_its_own(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        for _ in range(20):
+            await transmit(b.reader.connection(), last=True)
+        assert len(scard.contexts) == 2
+        assert scard.count("SCardEstablishContext") == 2
+        assert scard.threads["SCardTransmit"] == scard.threads["SCardConnect"] == {"reader-owner"}
+        assert "MainThread" not in set().union(
+            *(scard.threads[name] for name in scard.threads if name != "SCardCancel")
+        )
+    assert not scard.contexts
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader-")]
+
+
+async def test_threads_are_daemons_so_that_a_hung_pcscd_never_keeps_the_process(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.until(lambda state: state.problem is None)
+        assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("reader-"))
+
+
+async def test_thread_that_does_not_come_back_is_abandoned_at_close(scard: FakeScard) -> None:
+    hang = scard.answer = Hang()
+    async with bench(scard) as b:
+        await b.placed()
+        with pytest.raises(DeadlineExceeded):
+            await transmit(b.reader.connection(), budget_s=0.05)
+        async with asyncio.timeout(2):
+            await b.reader.close()
+    hang.end()
+
+
+def test_thread_that_comes_back_after_the_loop_is_closed_has_nobody_to_tell(scard: FakeScard) -> None:
+    hang = scard.answer = Hang()
+
+    async def main() -> None:
+        async with bench(scard) as b:
+            await b.placed()
+            with pytest.raises(DeadlineExceeded):
+                await transmit(b.reader.connection(), budget_s=0.05)
+
+    asyncio.run(main())
+    hang.end()
+    for thread in threading.enumerate():
+        if thread.name == "reader-owner":
+            thread.join(5)
+            assert not thread.is_alive()  # an exception there would be a warning, which is an error
+
+
+async def test_closed_reader_refuses_work(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.reader.close()
+        with pytest.raises(LinkEnded):
+            await transmit(b.reader.connection())
+
+
+async def test_close_ends_a_connection_and_the_work_behind_it(scard: FakeScard) -> None:
+    hang = scard.answer = Hang()
+    async with bench(scard, timing=Timing(watch_slice=0.05)) as b:
+        await b.placed()
+
+        def job(link: Link) -> None:
+            link.transmit(COMMAND)
+            link.transmit(COMMAND)
+
+        running = asyncio.ensure_future(b.reader.connection().run(job, budget_s=BUDGET_S))
+        waiting = asyncio.ensure_future(transmit(b.reader.connection()))
+        while not scard.count("SCardTransmit"):
+            await asyncio.sleep(0.005)
+        closing = asyncio.ensure_future(b.reader.close())
+        await asyncio.sleep(0)
+        hang.end()
+        await closing
+        with pytest.raises(DeadlineExceeded):
+            await running
+        with pytest.raises(LinkError):
+            await waiting
+        assert scard.count("SCardTransmit") == 1
+        assert scard.arguments("SCardDisconnect") == [(7, real.SCARD_RESET_CARD)]
+
+
+# Connecting
+
+
+async def test_foreign_holder_is_waited_for_a_little(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        scard.fail("SCardConnect", *[real.SCARD_E_SHARING_VIOLATION] * 3)
+        assert await transmit(b.reader.connection(), last=True) == bytes(OK)
+        assert b.heard.waited[0] >= 3 * QUICK.retry_pause
+
+
+async def test_foreign_holder_that_stays_is_told(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        scard.standing["SCardConnect"] = real.SCARD_E_SHARING_VIOLATION
+        with pytest.raises(ReaderHeld):
+            await transmit(b.reader.connection())
+        assert b.heard.events == ["reader_held"]
+        assert not b.heard.waited
+
+
+async def test_patience_ends_with_the_jobs_budget(scard: FakeScard) -> None:
+    async with bench(scard, timing=Timing(connect_patience=5, retry_pause=0.01, watch_slice=0.05)) as b:
+        await b.placed()
+        scard.standing["SCardConnect"] = real.SCARD_E_SHARING_VIOLATION
+        with pytest.raises(DeadlineExceeded):
+            await transmit(b.reader.connection(), budget_s=0.05)
+        await b.until(lambda state: state.problem is None)
+
+
+async def test_service_lost_while_idle_costs_a_new_context_and_nothing_else(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        await transmit(b.reader.connection(), last=True)
+        scard.fail("SCardListReaders", real.SCARD_E_NO_SERVICE)
+        scard.fail("SCardConnect", real.SCARD_E_NO_SERVICE)
+        assert await transmit(b.reader.connection(), last=True) == bytes(OK)
+        assert "service_lost" not in b.heard.events
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "reason"),
+    [
+        (real.SCARD_E_NO_SMARTCARD, CardAbsent, "card_absent"),
+        (real.SCARD_W_UNRESPONSIVE_CARD, TransmitFailed, "card_unreadable"),
+        (real.SCARD_E_UNKNOWN_READER, ReaderMissing, "reader_missing"),
+    ],
+)
+async def test_connect_that_fails_at_once(scard: FakeScard, code: int, error: type[LinkError], reason: str) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        scard.fail("SCardConnect", code)
+        with pytest.raises(error):
+            await transmit(b.reader.connection())
+        assert b.heard.events == [reason]
+        assert await transmit(b.reader.connection(), last=True) == bytes(OK)  # no lift is asked for
+
+
+async def test_connect_whose_count_fails_gives_the_reader_back(scard: FakeScard) -> None:
+    async with bench(scard, timing=Timing(connect_patience=0.2, retry_pause=0.01, watch_slice=30)) as b:
+        await b.placed()  # the watch is now in a long wait, so the next status call is the owner's
+        scard.fail("SCardGetStatusChange", real.SCARD_E_UNKNOWN_READER)
+        with pytest.raises(ReaderMissing):
+            await transmit(b.reader.connection())
+        assert scard.count("SCardDisconnect") == 1
+
+
+def test_every_failure_has_a_bounded_word() -> None:
+    kinds = (CardAbsent, DeadlineExceeded, ReaderHeld, ReaderMissing, ServiceLost, TransmitFailed)
+    assert {lock_failure_reason(kind("")) for kind in kinds} == LOCK_FAILURE_REASONS
+
+
+# The lock, as operators see it
+
+
+async def test_lock_is_told_from_connect_to_disconnect(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        assert b.reader.lock_held_since is None
+        connection = b.reader.connection()
+        await transmit(connection)
+        assert b.heard.events == ["taken"]
+        since = b.reader.lock_held_since
+        assert since is not None
+        await connection.close()
+        assert b.heard.events == ["taken", "released"]
+        assert b.reader.lock_held_since is None
+        assert len(b.heard.held) == len(b.heard.waited) == 1
+
+
+async def test_age_of_the_lock_is_readable_while_a_job_hangs(scard: FakeScard) -> None:
+    hang = scard.answer = Hang()
+    async with bench(scard) as b:
+        await b.placed()
+        with pytest.raises(DeadlineExceeded):
+            await transmit(b.reader.connection(), budget_s=0.05)
+        assert b.reader.lock_held_since is not None
+        assert b.reader.state.problem is ReaderProblem.READER_STUCK
+        hang.end()
+        await b.until(lambda state: state.problem is None)
+        assert b.reader.lock_held_since is None
+
+
+async def test_one_command_that_runs_too_long_ends_the_wait_before_the_budget(scard: FakeScard) -> None:
+    hang = scard.answer = Hang()
+    async with bench(scard) as b:
+        await b.placed()
+        async with asyncio.timeout(2):
+            with pytest.raises(DeadlineExceeded):
+                await transmit(b.reader.connection(), budget_s=60)
+        hang.end()
+
+
+async def test_cancelled_job_that_hangs_shows_as_stuck(scard: FakeScard) -> None:
+    hang = scard.answer = Hang()
+    async with bench(scard) as b:
+        await b.placed()
+        running = asyncio.ensure_future(transmit(b.reader.connection()))
+        while not scard.count("SCardTransmit"):
+            await asyncio.sleep(0.005)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await b.until(lambda state: state.problem is ReaderProblem.READER_STUCK)
+        hang.end()
+        await b.until(lambda state: state.problem is None)
+
+
+# How a connection ends
+
+
+@pytest.mark.parametrize("lifted", [True, False])
+async def test_failed_card_is_reset_unless_it_is_gone(scard: FakeScard, lifted: bool) -> None:
+    def answer(_: list[int]) -> list[int]:
+        if lifted:
+            scard.set_card(present=False)
+        return []
+
+    scard.answer = answer
+    async with bench(scard) as b:
+        await b.placed()
+        with pytest.raises(TransmitFailed):
+            await transmit(b.reader.connection())
+        expected = real.SCARD_LEAVE_CARD if lifted else real.SCARD_RESET_CARD
+        assert scard.arguments("SCardDisconnect") == [(7, expected)]
+
+
+async def test_card_lifted_while_nothing_was_sent_is_not_reset_in_its_absence(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        connection = b.reader.connection()
+        await transmit(connection)
+        scard.set_card(present=False)
+        await connection.close()
+        assert scard.arguments("SCardDisconnect") == [(7, real.SCARD_LEAVE_CARD)]
+
+
+async def test_swap_during_a_failure_is_a_new_card(scard: FakeScard) -> None:
+    scard.answer = lambda _: []
+    async with bench(scard) as b:
+        await b.placed()
+        with pytest.raises(TransmitFailed):
+            await transmit(b.reader.connection())
+        with pytest.raises(CardAbsent, match="lifted"):
+            await transmit(b.reader.connection())
+        scard.set_card(present=True, events=2)
+        scard.answer = lambda _: OK
+        assert await transmit(b.reader.connection(), last=True) == bytes(OK)
+
+
+async def test_disconnect_that_fails_costs_the_context(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        scard.fail("SCardDisconnect", real.SCARD_E_NO_SERVICE)
+        await transmit(b.reader.connection(), last=True)
+        assert b.heard.events == ["taken", "released"]
+        contexts = scard.count("SCardEstablishContext")
+        assert await transmit(b.reader.connection(), last=True) == bytes(OK)
+        assert scard.count("SCardEstablishContext") == contexts + 1
+
+
+async def test_closing_a_stuck_connection_does_not_raise(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        connection = b.reader.connection()
+        await transmit(connection)
+        hang = scard.answer = Hang()
+        other = asyncio.ensure_future(transmit(b.reader.connection(), budget_s=0.05))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            await connection.close()
+        hang.end()
+        with pytest.raises(DeadlineExceeded):
+            await other
+
+
+# The watch
+
+
+async def test_reader_that_comes_and_goes(scard: FakeScard) -> None:
+    scard.readers = []
+    async with bench(scard) as b:
+        await b.until(lambda state: state.problem is ReaderProblem.READER_UNAVAILABLE)
+        scard.readers = [READER]
+        state = await b.until(lambda state: state.problem is None)
+        assert state.name == READER
+        scard.readers = [READER, "Kiosk 00 01"]
+        await b.placed()
+        scard.readers = ["Other 00 00"]
+        state = await b.until(lambda state: state.problem is not None)
+        assert state == ReaderState(ReaderProblem.READER_UNAVAILABLE, "", False, 1)
+
+
+async def test_name_without_suffix_follows_the_reader_to_its_new_index(scard: FakeScard) -> None:
+    scard.readers = ["Kiosk 01 00"]
+    async with bench(scard, "Kiosk") as b:
+        await b.until(lambda state: state.name == "Kiosk 01 00")
+        scard.readers = [READER]
+        await b.until(lambda state: state.name == READER)
+
+
+async def test_daemon_starts_without_pcscd_and_finds_it(scard: FakeScard) -> None:
+    scard.standing["SCardEstablishContext"] = real.SCARD_E_NO_SERVICE
+    async with bench(scard) as b:
+        seen = b.reader.watch_last_seen
+        while b.reader.watch_last_seen == seen:
+            await asyncio.sleep(0.005)
+        assert b.reader.state.problem is ReaderProblem.PCSC_UNAVAILABLE
+        with pytest.raises(ServiceLost):
+            await transmit(b.reader.connection())
+        assert b.heard.events == ["service_lost"]
+        del scard.standing["SCardEstablishContext"]
+        await b.until(lambda state: state.problem is None)
+        assert "reconnected" not in b.heard.events  # it was never lost
+
+
+async def test_pcscd_that_was_lost_is_found_without_a_busy_loop(scard: FakeScard) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        scard.standing["SCardEstablishContext"] = real.SCARD_E_NO_SERVICE
+        scard.standing["SCardListReaders"] = real.SCARD_F_COMM_ERROR
+        await b.until(lambda state: state.problem is ReaderProblem.PCSC_UNAVAILABLE)
+        before = scard.count("SCardEstablishContext")
+        await asyncio.wait([asyncio.ensure_future(SystemClock().sleep(10 * QUICK.retry_pause))])
+        assert scard.count("SCardEstablishContext") - before <= 11
+        scard.standing.clear()
+        state = await b.until(lambda state: state.card_present)
+        assert state.insertions == 2
+        assert b.heard.events == ["reconnected"]
+
+
+async def test_late_value_is_told_when_the_loop_still_runs(scard: FakeScard) -> None:
+    hang = scard.answer = Hang()
+    async with bench(scard) as b:
+        await b.placed()
+        late: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        with pytest.raises(DeadlineExceeded):
+            await b.reader.connection().run(lambda link: link.transmit(COMMAND), budget_s=0.05, late=late.set_result)
+        hang.end()
+        assert await asyncio.wait_for(late, 5) == bytes(OK)
+
+
+async def test_late_failure_is_dropped(scard: FakeScard) -> None:
+    hang = scard.answer = Hang([])
+    async with bench(scard) as b:
+        await b.placed()
+        late: list[bytes] = []
+        with pytest.raises(DeadlineExceeded):
+            await b.reader.connection().run(lambda link: link.transmit(COMMAND), budget_s=0.05, late=late.append)
+        hang.end()
+        await b.until(lambda state: state.problem is None)
+        assert not late
