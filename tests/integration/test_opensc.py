@@ -13,7 +13,8 @@ from cardsim import store
 from cardsim.memory import EF_USER_CERTIFICATE, TransparentFile
 from tests.rig.opensc import SIGNING_TOKEN, USER_TOKEN, OpenSC, Tries
 from tests.rig.parts import CardSimulator
-from tests.rig.process import RigError
+from tests.rig.pcscd import PrivatePcscd
+from tests.rig.process import RigError, run
 from tests.rig.site import Site
 
 USER_PIN = "1357"
@@ -44,6 +45,19 @@ def test_the_card_is_recognised(simulator: CardSimulator, opensc: OpenSC) -> Non
     ]
     assert dump.count("X.509 Certificate") == 4
     assert statuses(simulator, "VERIFY", 0) == [], "OpenSC only asked for the counters"
+
+
+def test_the_card_is_recognised_among_all_the_cards_opensc_knows(
+    simulator: CardSimulator, opensc: OpenSC, private_pcscd: PrivatePcscd, tmp_path: Path
+) -> None:
+    """OpenSC as people install it asks for many foreign applications first."""
+    settings = tmp_path / "opensc.conf"
+    settings.write_text("app default { framework pkcs15 { use_file_caching = no; } }\n")
+    simulator.insert("forgotten")
+    opensc.wait_for_card()
+    environment = {**private_pcscd.environment, "OPENSC_CONF": str(settings), "HOME": str(tmp_path)}
+    assert "PKCS#15 Card [JPKI]" in run(["pkcs15-tool", "--dump"], env=environment)
+    assert "6A82" in {entry.get("status") for entry in simulator.entries() if entry.get("command") == "SELECT"}
 
 
 def test_all_four_certificates_are_read(simulator: CardSimulator, opensc: OpenSC, site: Site, tmp_path: Path) -> None:
