@@ -178,6 +178,13 @@ def test_no_path_of_a_machine(name: str) -> None:
     assert not MACHINE.search((ROOT / name).read_text())
 
 
+def test_the_counts_of_commands_agree() -> None:
+    architecture, readme = (ROOT / "ARCHITECTURE.md").read_text(), (ROOT / "README.md").read_text()
+    counts = [int(count) for count in re.findall(r"^\| `jpki\.\w+` \|.*\| (\d+) \|$", architecture, re.MULTILINE)]
+    assert f"A whole reset: {sum(counts)} APDUs" in architecture
+    assert f"the card saw {sum(counts)} commands" in readme, "as the demo's output has it"
+
+
 def test_the_picture_can_be_drawn() -> None:
     picture = ET.parse(ROOT / "docs" / "overview.svg").getroot()
     assert picture.get("viewBox")
