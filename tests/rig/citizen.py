@@ -8,7 +8,7 @@ from jpkireset.gateway.v1.reset_service_pb2 import View
 
 from tests.rig import front_end
 from tests.rig.front_end import Attempt, FrontEnd
-from tests.rig.phone import reserve
+from tests.rig.phone import reserve_from_file
 from tests.rig.site import LOCKED
 from tests.rig.stack import Stack
 
@@ -25,12 +25,11 @@ class Citizen:
         self.card = card
         self._arrived = stack.cardsim.position()
 
-    def reserve(self) -> None:
-        """Reserve at home. Raises RigError when the centre refuses."""
-        self.place(slot=PHONE)
-        reserve(self.stack.environment, self.user_pin)
-        self.lift(PHONE)
-        self._arrived = self.stack.cardsim.position()
+    def reserve(self) -> str:
+        """Reserve at home and return the reservation's id. Raises NotReserved when the centre refuses."""
+        stack = self.stack
+        card = stack.site.cards / f"{self.card}.json"
+        return reserve_from_file(card, stack.centrald.phone_address, stack.centrald.authority)
 
     def place(self, card: str | None = None, slot: str = KIOSK) -> None:
         """Put the card, or another one, on a reader."""
@@ -90,10 +89,10 @@ class Citizen:
         return int(self.references[name]["tries"])
 
     def commands(self) -> list[str]:
-        """The commands that all cards were sent since the citizen left home, oldest first."""
+        """The commands that all cards were sent since this citizen came, oldest first."""
         return self.stack.cardsim.commands(self._arrived)
 
     def verifications(self) -> int:
-        """The VERIFY commands that carried a value, on all cards, since the citizen left home."""
+        """The VERIFY commands that carried a value, on all cards, since this citizen came."""
         entries = self.stack.cardsim.entries(self._arrived)
         return sum("[" in entry["apdu"] for entry in entries if entry.get("command") == "VERIFY")
