@@ -82,7 +82,7 @@ class VirtualSlot:
             self._lift()
         if fault is Fault.SERVICE_LOST_BEFORE:
             self.kill_service()
-            raise OSError
+            raise ConnectionError
         answer = card.transmit(apdu)
         self.exchanges.append(Exchange(apdu, answer if fault in (None, Fault.MUTE_AFTER) else None))
         match fault:
@@ -97,7 +97,7 @@ class VirtualSlot:
                 raise OSError
             case Fault.SERVICE_LOST_AFTER:
                 self.kill_service()
-                raise OSError
+                raise ConnectionError
             case Fault.MUTE_AFTER:
                 self._answer = asyncio.Event()
                 with contextlib.ExitStack() as stack:
