@@ -6,6 +6,7 @@ Business refusals (no reservation, out of hours) are values, never exceptions::
     ├── ConfigError          the configuration file, or what it points to
     ├── AlreadyThere         a command would overwrite something
     ├── NotThere             a command names something that does not exist
+    ├── StorageFailed        the database could not be read or written by a command
     └── CallError            a broken call: one gRPC status each
         ├── BadContent       INVALID_ARGUMENT: malformed, or other content under a known key
         ├── OutOfOrder       FAILED_PRECONDITION: unknown, released or out of order
@@ -32,6 +33,10 @@ class AlreadyThere(CentralError):
 
 class NotThere(CentralError):
     """The command names what does not exist."""
+
+
+class StorageFailed(CentralError):
+    """The database could not be read or written by a command."""
 
 
 class CallError(CentralError):

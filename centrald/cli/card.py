@@ -6,15 +6,16 @@ import sys
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from centrald import registry
 from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, Limit, show, show_one, transact
 from centrald.errors import AlreadyThere, ConfigError, NotThere
 from centrald.storage.ledger import Entry, Event
-from centrald.storage.transaction import Transaction
+
+if TYPE_CHECKING:
+    from centrald.storage.transaction import Transaction
 
 app = typer.Typer(help="The registry of issued cards.", no_args_is_help=True)
 
@@ -32,6 +33,8 @@ def register(
 
     An entry that is there with the same content is no mistake; with other content it needs --replace.
     """
+    from centrald import registry
+
     try:
         text = sys.stdin.read() if str(entry) == "-" else entry.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -71,6 +74,7 @@ def revoke(
     directory: Directory = DEFAULT_DIRECTORY,
 ) -> None:
     """Mark a card's certificate as revoked: no reservation and no reset from now on. There is no way back."""
+    from centrald import registry
 
     async def work(tx: Transaction) -> None:
         cards = await tx.cards(serial=registry.serial(serial))

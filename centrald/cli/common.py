@@ -1,4 +1,7 @@
-"""What every command shares: where the service lives, how results are shown, and the exit codes."""
+"""What every command shares: where the service lives, how results are shown, and the exit codes.
+
+The heavy imports of all commands are inside them, so that help is quick.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,15 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from centrald.clock import SystemClock
-from centrald.config import load
-from centrald.storage.database import Database
-from centrald.storage.transaction import Transaction
+from centrald.errors import StorageFailed
+
+if TYPE_CHECKING:
+    from centrald.storage.transaction import Transaction
 
 _T = TypeVar("_T")
 
@@ -50,7 +52,11 @@ class Exit(IntEnum):
 
 
 def transact(directory: Path, work: Callable[[Transaction], Awaitable[_T]]) -> _T:
-    """Run the work in one transaction on the service's database, also while the service runs."""
+    """Run the work in one transaction on the service's database, also while the service runs; raises StorageFailed."""
+    from sqlalchemy.exc import DBAPIError
+
+    from centrald.config import load
+    from centrald.storage.database import Database
 
     async def run() -> _T:
         database = Database.open(load(directory).storage.url, directory, SystemClock())
@@ -60,7 +66,10 @@ def transact(directory: Path, work: Callable[[Transaction], Awaitable[_T]]) -> _
         finally:
             await database.close()
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except DBAPIError as error:
+        raise StorageFailed(f"database: {error.orig}") from error
 
 
 def plain(value: Any) -> Any:
@@ -83,6 +92,9 @@ def show(rows: Iterable[dict[str, Any]], *, as_json: bool, title: str) -> None:
         for row in ready:
             typer.echo(json.dumps(row, ensure_ascii=False))
         return
+    from rich.console import Console
+    from rich.table import Table
+
     names = list(dict.fromkeys(name for row in ready for name, value in row.items() if value is not None))
     table = Table(*names, title=title, title_justify="left")
     for row in ready:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from centrald import pki
 from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show, show_one, transact
 from centrald.clock import SystemClock
-from centrald.initialize import KIOSK_AUTHORITY, SERVER_AUTHORITY
 from centrald.kioskname import ID_PATTERN, uri_of
 from centrald.rules.model import KioskId
 from centrald.storage.ledger import Entry, Event
-from centrald.storage.transaction import Transaction
+
+if TYPE_CHECKING:
+    from centrald.storage.transaction import Transaction
 
 app = typer.Typer(help="Kiosks: add, list, enable, disable.", no_args_is_help=True)
 
@@ -51,6 +51,9 @@ def add(
 
     Its chain and store are added with it when they are new; when they are known, they stay enabled or disabled.
     """
+    from centrald import pki
+    from centrald.initialize import KIOSK_AUTHORITY, SERVER_AUTHORITY
+
     name = KioskId(chain, store, kiosk)
     authority = pki.load(*(directory / part for part in KIOSK_AUTHORITY))
     issued = pki.kiosk_certificate(authority, uri_of(name), str(name), SystemClock().now())

@@ -7,7 +7,6 @@ import sys
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import DBAPIError
 
 from centrald.cli import card, kiosk, ledger, reservation
 from centrald.cli.common import DEFAULT_DIRECTORY, EXIT_CODES, AsJson, Directory, Exit, show_one
@@ -77,8 +76,6 @@ def main() -> None:
         _fail(str(error), Exit.CONFIGURATION)
     except (CentralError, TimeoutError, OSError) as error:
         _fail(str(error) or type(error).__name__, Exit.FAILURE)
-    except DBAPIError as error:
-        _fail(f"database: {error.orig}", Exit.FAILURE)
 
 
 def _fail(text: str, code: Exit) -> None:

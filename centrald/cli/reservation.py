@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,9 @@ from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, Limit, pla
 from centrald.errors import NotThere
 from centrald.rules.model import Reservation, Write
 from centrald.rules.reservation import in_doubt, state_of
-from centrald.storage.transaction import Transaction
+
+if TYPE_CHECKING:
+    from centrald.storage.transaction import Transaction
 
 app = typer.Typer(help="Reservations.", no_args_is_help=True)
 
