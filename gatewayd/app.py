@@ -33,6 +33,7 @@ from gatewayd.rpc.reset_service import ResetService
 from gatewayd.rpc.server import Server
 from gatewayd.session.manager import Manager
 from gatewayd.session.outbox import Outbox
+from gatewayd.session.ports import Ports
 from gatewayd.session.readiness import Problem, Readiness
 from gatewayd.session.resolution import Resolution
 from gatewayd.session.verdicts import Verdicts
@@ -74,18 +75,9 @@ async def serve(config: Config) -> None:
         stack.push_async_callback(reader.close)
 
         outbox = Outbox(journal, central, clock, Verdicts(journal).keep)
-        manager = Manager(
-            reader=reader,
-            central=central,
-            journal=journal,
-            outbox=outbox,
-            metrics=metrics,
-            clock=clock,
-            spawn=tasks.create_task,
-        )
-        readiness = Readiness(
-            manager=manager, reader=reader, central=central, journal=journal, metrics=metrics, clock=clock
-        )
+        ports = Ports(reader, central, journal, outbox, metrics, clock, tasks.create_task)
+        manager = Manager(ports)
+        readiness = Readiness(manager, ports)
         server = Server(
             Path(config.api.socket),
             config.api.group,

@@ -17,7 +17,7 @@ def generate() -> None:
     """Generate the stubs anew. Raises SystemExit when protoc refuses the protos."""
     from grpc_tools import protoc  # here, so that reading the build metadata needs no compiler
 
-    out = HERE / "gen"
+    out = HERE / "gen.new"
     shutil.rmtree(out, ignore_errors=True)
     package = out / "jpkireset"
     package.mkdir(parents=True)
@@ -47,6 +47,12 @@ def generate() -> None:
                 break
             (parent / "__init__.py").touch()
     (package / "py.typed").touch()
+    old = HERE / "gen.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if (HERE / "gen").exists():
+        (HERE / "gen").rename(old)
+    out.rename(HERE / "gen")  # whole at once: a program that starts meanwhile finds one or the other
+    shutil.rmtree(old, ignore_errors=True)
 
 
 try:

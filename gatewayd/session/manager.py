@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
-from gatewayd.central.port import CentralPort
-from gatewayd.clock import Clock
 from gatewayd.dialogue import events as ev
 from gatewayd.dialogue.machine import Shown
 from gatewayd.dialogue.vocabulary import CardRequest, Outcome, Reason, State
 from gatewayd.errors import JournalUnavailable
-from gatewayd.journal.port import AttemptRecord, JournalPort
+from gatewayd.journal.port import AttemptRecord
 from gatewayd.logs import attempt_id as log_attempt_id
-from gatewayd.metrics import Metrics
-from gatewayd.reader.port import ReaderPort, ReaderState
-from gatewayd.session.outbox import Outbox
-from gatewayd.session.performer import Performer, reason_of
+from gatewayd.reader.port import ReaderState
+from gatewayd.session.performer import Performer
+from gatewayd.session.ports import Ports
+from gatewayd.session.reasons import reason_of
 from gatewayd.session.session import Session
 from gatewayd.session.view import View
 
 SIGNING_PASSWORD = "signing_password"  # noqa: S105 - the name of the only procedure
 
 log = logging.getLogger(__name__)
-
-Spawn = Callable[[Coroutine[None, None, None]], object]
 
 
 class AttemptKnown(Exception):
@@ -35,24 +31,8 @@ class AttemptKnown(Exception):
 class Manager:
     """Owns the lease, the running attempt and the watch over the reader."""
 
-    def __init__(
-        self,
-        *,
-        reader: ReaderPort,
-        central: CentralPort,
-        journal: JournalPort,
-        outbox: Outbox,
-        metrics: Metrics,
-        clock: Clock,
-        spawn: Spawn,
-    ) -> None:
-        self._reader = reader
-        self._central = central
-        self._journal = journal
-        self._outbox = outbox
-        self._metrics = metrics
-        self._clock = clock
-        self._spawn = spawn
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
         self._known: ReaderState | None = None  # the last state in which the reader could be seen
         self.session: Session | None = None
         self.card_left_behind = False  # a card lies there without an attempt that asked for it
@@ -65,29 +45,39 @@ class Manager:
         Raises AttemptKnown when the id was accepted before.
         """
         try:
-            if (self.session and self.session.attempt_id == attempt_id) or await self._journal.attempt(attempt_id):
+            if (self.session and self.session.attempt_id == attempt_id) or await self._ports.journal.attempt(
+                attempt_id
+            ):
                 raise AttemptKnown
             if reason := self._lease_refusal():
                 return self._refused(attempt_id, reason)
             session = self.session = self._make_session(attempt_id)  # the lease is taken here, with no wait between
-            if not await self._journal.accept(attempt_id, SIGNING_PASSWORD):
+            if not await self._ports.journal.accept(attempt_id, SIGNING_PASSWORD):
                 self.session = None
                 raise AttemptKnown
         except JournalUnavailable:
             log.exception("journal unavailable", extra={"attempt_id": attempt_id})
-            self.session = None if self.session and self.session.attempt_id == attempt_id else self.session
+            if self._runs(attempt_id):
+                self.session = None
             return self._refused(attempt_id, Reason.JOURNAL_UNAVAILABLE)
-        self._spawn(self._run(session))
+        self._ports.spawn(self._run(session))
         return session
 
     async def attempt(self, attempt_id: str) -> AttemptRecord | None:
         """Return what the journal knows of an attempt. Raises JournalUnavailable."""
-        return await self._journal.attempt(attempt_id)
+        return await self._ports.journal.attempt(attempt_id)
+
+    async def attempts(self, *, unresolved_only: bool, limit: int, before: str | None) -> list[AttemptRecord]:
+        """Return at most `limit` attempts, newest first, older than the one of id `before`. Raises JournalUnavailable."""
+        return await self._journal.attempts(unresolved_only=unresolved_only, limit=limit, before=before)
+
+    async def timeline(self, attempt_id: str) -> list[TimelineRecord]:
+        """Return what the journal holds of an attempt, step by step. Raises JournalUnavailable."""
+        return await self._journal.timeline(attempt_id)
 
     def running_state(self, attempt_id: str) -> State | None:
         """Return the state of this attempt while it runs, else None."""
-        session = self.session
-        return session.view.shown.state if session and session.attempt_id == attempt_id else None
+        return self.session.view.shown.state if self.session and self._runs(attempt_id) else None
 
     def drain(self) -> None:
         """Refuse new attempts, and end or finish the running one by its state."""
@@ -98,14 +88,14 @@ class Manager:
 
     async def watch_reader(self) -> None:
         """Tell the running attempt of every card placed and lifted, for as long as the daemon runs."""
-        state = self._reader.state
+        state = self._ports.reader.state
         while True:
-            self._metrics.reader(up=state.problem is None, card_present=state.card_present)
+            self._ports.metrics.reader(up=state.problem is None, card_present=state.card_present)
             if state.problem is None:
                 self._see(state)
                 self._known = state
             self.changed.set()
-            state = await self._reader.changed(state)
+            state = await self._ports.reader.changed(state)
 
     def _see(self, now: ReaderState) -> None:
         before = self._known
@@ -121,6 +111,9 @@ class Manager:
         if now.card_present and (swapped or not before.card_present):
             self._tell(ev.CardPlaced())
 
+    def _runs(self, attempt_id: str) -> bool:
+        return self.session is not None and self.session.attempt_id == attempt_id
+
     def _tell(self, event: ev.Event) -> None:
         if self.session:
             self.session.tell(event)
@@ -133,7 +126,7 @@ class Manager:
         return Reason.CARD_LEFT_BEHIND if self.card_left_behind else None
 
     def _refused(self, attempt_id: str, reason: Reason) -> View:
-        self._metrics.lease_refused(reason.name.lower())
+        self._ports.metrics.lease_refused(reason.name.lower())
         log.info("attempt refused", extra={"attempt_id": attempt_id, "reason": reason.name.lower()})
         shown = Shown(
             state=State.FINISHED,
@@ -152,45 +145,34 @@ class Manager:
 
     def _make_session(self, attempt_id: str) -> Session:
         def make_performer(late_receipt: Callable[[], None]) -> Performer:
-            return Performer(
-                attempt_id,
-                admit=self._admit,
-                reader=self._reader,
-                central=self._central,
-                journal=self._journal,
-                outbox=self._outbox,
-                metrics=self._metrics,
-                clock=self._clock,
-                spawn=self._spawn,
-                late_receipt=late_receipt,
-            )
+            return Performer(attempt_id, self._ports, admit=self._admit, late_receipt=late_receipt)
 
         return Session(
             attempt_id,
             make_performer=make_performer,
-            card_present=self._reader.state.card_present,
+            card_present=self._ports.reader.state.card_present,
             on_view=self.changed.set,
-            metrics=self._metrics,
-            clock=self._clock,
+            metrics=self._ports.metrics,
+            clock=self._ports.clock,
         )
 
     async def _admit(self) -> Reason | None:
         """Ask reader, journal and centre, all of them. Raises CentralUnavailable, JournalUnavailable."""
-        if self._reader.state.problem is not None:
+        if self._ports.reader.state.problem is not None:
             return Reason.READER_UNAVAILABLE
-        await self._journal.probe()
-        status = await self._central.service_status()
+        await self._ports.journal.probe()
+        status = await self._ports.central.service_status()
         return None if status.refusal is None else reason_of(status.refusal)
 
     async def _run(self, session: Session) -> None:
         """Hold the lease for as long as the attempt runs."""
         log_attempt_id.set(session.attempt_id)
-        since = self._clock.monotonic()
-        self._metrics.lease_taken()
+        since = self._ports.clock.monotonic()
+        self._ports.metrics.lease_taken()
         self.changed.set()
         try:
             await session.run()
         finally:
             self.session = None
-            self._metrics.lease_released(self._clock.monotonic() - since)
+            self._ports.metrics.lease_released(self._ports.clock.monotonic() - since)
             self.changed.set()

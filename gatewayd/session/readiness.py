@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gatewayd import __version__
-from gatewayd.central.port import CentralPort, Refusal, ServiceStatus
-from gatewayd.clock import Clock
+from gatewayd.central.port import Refusal, ServiceStatus
 from gatewayd.dialogue.vocabulary import State
 from gatewayd.errors import CentralUnavailable, JournalUnavailable
-from gatewayd.journal.port import JournalPort
-from gatewayd.metrics import Metrics
-from gatewayd.reader.port import ReaderPort
 from gatewayd.session.manager import Manager
+from gatewayd.session.ports import Ports
 
 POLL_S = 30.0  # while the centre answers
 POLL_AGAIN_S = 5.0  # while it does not
@@ -63,22 +60,9 @@ class Status:
 class Readiness:
     """Asks centre and journal from time to time, and puts the status together."""
 
-    def __init__(
-        self,
-        *,
-        manager: Manager,
-        reader: ReaderPort,
-        central: CentralPort,
-        journal: JournalPort,
-        metrics: Metrics,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, manager: Manager, ports: Ports) -> None:
         self._manager = manager
-        self._reader = reader
-        self._central = central
-        self._journal = journal
-        self._metrics = metrics
-        self._clock = clock
+        self._ports = ports
         self._service: ServiceStatus | None = None
         self._journal_writable = True
         self._unresolved = 0
@@ -90,7 +74,7 @@ class Readiness:
     @property
     def status(self) -> Status:
         """The status as of now."""
-        session, reader = self._manager.session, self._reader.state
+        session, reader = self._manager.session, self._ports.reader.state
         service = self._service
         return Status(
             problems=self._problems(),
@@ -100,7 +84,7 @@ class Readiness:
             running_state=session.view.shown.state if session else None,
             unresolved=self._unresolved,
             pending=self._pending,
-            kiosk_id=self._central.kiosk_id,
+            kiosk_id=self._ports.central.kiosk_id,
             opens_at=service.opens_at if service else None,
             closes_at=service.closes_at if service else None,
         )
@@ -121,7 +105,7 @@ class Readiness:
         while True:
             await self._ask()
             self._manager.changed.set()
-            await self._clock.sleep(POLL_S if self._service and self._journal_writable else POLL_AGAIN_S)
+            await self._ports.clock.sleep(POLL_S if self._service and self._journal_writable else POLL_AGAIN_S)
 
     async def announce(self, tell: Callable[[tuple[Problem, ...]], None]) -> None:
         """Pass changes on to metrics, log, `tell` and watchers, for as long as the daemon runs."""
@@ -131,7 +115,7 @@ class Readiness:
             if problems != self._told:
                 self._told = problems
                 names = [problem.value for problem in problems]
-                self._metrics.ready(set(names), KNOWN)
+                self._ports.metrics.ready(set(names), KNOWN)
                 tell(problems)
                 log.info("ready" if not names else "not ready", extra={"problems": names})
             self._changes += 1
@@ -141,29 +125,29 @@ class Readiness:
 
     async def _ask(self) -> None:
         try:
-            self._service = await self._central.service_status()
+            self._service = await self._ports.central.service_status()
         except CentralUnavailable:
             self._service = None
-        if self._central.clock_skew_s is not None:
-            self._metrics.clock_skew(self._central.clock_skew_s)
+        if self._ports.central.clock_skew_s is not None:
+            self._ports.metrics.clock_skew(self._ports.central.clock_skew_s)
         try:
-            await self._journal.probe()
-            pending = await self._journal.pending()
+            await self._ports.journal.probe()
+            pending = await self._ports.journal.pending()
             self._pending = len(pending)
-            self._unresolved = len(await self._journal.unresolved())
+            self._unresolved = len(await self._ports.journal.unresolved())
             self._journal_writable = True
         except JournalUnavailable:
             self._journal_writable = False
             return
-        now = self._clock.now()
+        now = self._ports.clock.now()
         ages = [(now - item.queued_at).total_seconds() for item in pending if item.queued_at]
-        self._metrics.outbox(len(pending), max(ages, default=0.0))
-        self._metrics.unresolved(self._unresolved)
+        self._ports.metrics.outbox(len(pending), max(ages, default=0.0))
+        self._ports.metrics.unresolved(self._unresolved)
 
     def _problems(self) -> tuple[Problem, ...]:
         found = []
-        if self._reader.state.problem:
-            found.append(Problem[self._reader.state.problem.name])
+        if self._ports.reader.state.problem:
+            found.append(Problem[self._ports.reader.state.problem.name])
         if self._service is None:
             found.append(Problem.CENTRAL_UNAVAILABLE)
         elif self._service.refusal in _CLOSED:

@@ -150,7 +150,7 @@ class Session:
         elif isinstance(event, ev.UserPinEntered):
             self._performer.pin = secret
         else:
-            self._performer.password = secret
+            self._performer.change.password = secret
 
     def _begin(self, effects: tuple[Effect, ...]) -> None:
         """Start the one effect that has a result."""

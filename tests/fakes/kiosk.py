@@ -21,6 +21,7 @@ from gatewayd.journal.store import Journal
 from gatewayd.metrics import Metrics
 from gatewayd.session.manager import Manager
 from gatewayd.session.outbox import Outbox
+from gatewayd.session.ports import Ports
 from gatewayd.session.session import Session
 from gatewayd.session.verdicts import Verdicts
 from gatewayd.session.view import View
@@ -48,15 +49,8 @@ class Kiosk:
         self.central = FakeCentral(clock, master_key)
         self.metrics = Metrics(CollectorRegistry(), clock)
         self.outbox = Outbox(journal, self.central, clock, Verdicts(journal).keep)
-        self.manager = Manager(
-            reader=self.reader,
-            central=self.central,
-            journal=journal,
-            outbox=self.outbox,
-            metrics=self.metrics,
-            clock=clock,
-            spawn=self.spawn,
-        )
+        ports = Ports(self.reader, self.central, journal, self.outbox, self.metrics, clock, self.spawn)
+        self.manager = Manager(ports)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod

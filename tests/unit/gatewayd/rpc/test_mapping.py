@@ -9,8 +9,8 @@ from jpkireset.gateway.v1 import gateway_service_pb2, reason_pb2, reset_service_
 
 from gatewayd.central.port import Refusal
 from gatewayd.dialogue import vocabulary
-from gatewayd.session.performer import reason_of
 from gatewayd.session.readiness import Problem
+from gatewayd.session.reasons import reason_of
 
 PAIRS = [
     (vocabulary.State, reset_service_pb2.State, "STATE_"),

@@ -302,11 +302,11 @@ async def test_secrets_are_wiped_at_the_end(kiosk: Kiosk) -> None:
     class Watching(Citizen):
         def answer(self, session, view):  # type: ignore[no-untyped-def]
             super().answer(session, view)
-            secrets = (session._performer.pin, session._performer.password)
+            secrets = (session._performer.pin, session._performer.change.password)
             kept.extend(secret._value for secret in secrets if secret is not None)
 
     await Watching(kiosk, kiosk.card()).do(session)
     assert kept
     assert not any(kept)
     assert session._performer.pin is None
-    assert session._performer.password is None
+    assert session._performer.change.password is None
