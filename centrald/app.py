@@ -28,7 +28,7 @@ class Centrald:
     def __init__(self, directory: Path, config: Config, clock: Clock | None = None) -> None:
         self._directory = directory
         self._config = config
-        self.database = Database.open(config.storage.url, directory, clock or SystemClock(), checkpoints=True)
+        self.database = Database.open(config.storage.url, directory, clock or SystemClock(), service=True)
         self._listeners: Listeners | None = None
 
     async def start(self) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from centrald import pki
@@ -40,13 +41,17 @@ def initialize(directory: Path, server_names: list[str], *, always_open: bool, c
     server.write(directory / config.tls.certificate, directory / config.tls.key)
     kiosk_authority = pki.tls_authority("centrald kiosk authority", now)
     kiosk_authority.write(*(directory / name for name in KIOSK_AUTHORITY))
-    asyncio.run(_create_database(config, directory, clock))
+    before = os.umask(0o077)  # the database file, and by it the files beside it, are the owner's
+    try:
+        asyncio.run(_create_database(config, directory, clock))
+    finally:
+        os.umask(before)
     pki.write_new(directory / CONFIG_NAME, template(always_open=always_open).encode(), mode=0o600)
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 
 async def _create_database(config: Config, directory: Path, clock: Clock) -> None:
-    database = Database.open(config.storage.url, directory, clock, checkpoints=True)
+    database = Database.open(config.storage.url, directory, clock, service=True)
     try:
         await database.create()
     finally:

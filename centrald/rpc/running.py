@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from centrald.errors import CallError
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -19,15 +24,21 @@ class Running:
         """Run the work in a task of its own and return its result."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return await asyncio.shield(task)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # the caller may be gone; then nobody else looks at it
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_look)
+            raise
 
     async def drained(self) -> None:
         """Return when nothing is at work any more."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+
+def _look(task: asyncio.Task[Any]) -> None:
+    """Look at the end of work whose caller is gone, for nobody else will."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, CallError):
+        _log.error("failed after its caller had gone", extra={"error": type(error).__name__})

@@ -22,20 +22,25 @@ _SQLITE = "sqlite"
 class Database:
     """One database; transactions on SQLite run one after the other."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock, hold: sqlite.Hold | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._hold = hold
 
     @classmethod
-    def open(cls, url: str, directory: Path, clock: Clock, *, checkpoints: bool = False) -> Self:
-        """Open by SQLAlchemy URL; raises ConfigError for a database this version does not speak to."""
+    def open(cls, url: str, directory: Path, clock: Clock, *, service: bool = False) -> Self:
+        """Open by SQLAlchemy URL; raises ConfigError for a database this version does not speak to.
+
+        `service` is for the one that serves: a second one on the same directory is refused with ConfigError.
+        """
         try:
             parsed = sa.make_url(url)
         except sa.exc.ArgumentError as error:
             raise ConfigError(f"storage.url: {error}") from None
         if parsed.get_backend_name() != _SQLITE:
             raise ConfigError(f"storage.url: {parsed.get_backend_name()} is not supported yet, only sqlite+aiosqlite")
-        return cls(sqlite.engine(sqlite.resolve(parsed, directory), checkpoints=checkpoints), clock)
+        hold = sqlite.Hold(directory) if service else None
+        return cls(sqlite.engine(sqlite.resolve(parsed, directory), checkpoints=service), clock, hold)
 
     async def create(self) -> None:
         """Create the tables."""
@@ -57,6 +62,9 @@ class Database:
     async def close(self) -> None:
         """Close every connection; a process that does not hangs at its end."""
         await self._engine.dispose()
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
 
 
 def _has_tables(connection: sa.Connection) -> bool:

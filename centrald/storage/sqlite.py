@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from centrald.errors import ConfigError
 
 _BUSY_SECONDS = 5.0  # a command line and the service share the file
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
@@ -19,6 +23,23 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
 def resolve(url: sa.URL, directory: Path) -> sa.URL:
     """Return the URL with its file's path made absolute, starting from the directory."""
     return url.set(database=str(directory / url.database)) if url.database else url
+
+
+class Hold:
+    """The right to be the one service on a directory's database; ends with the process, too."""
+
+    def __init__(self, directory: Path) -> None:
+        """Take it. Raises ConfigError when another process has it."""
+        self._handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._handle)
+            raise ConfigError(f"{directory} is served by another process") from None
+
+    def release(self) -> None:
+        """Give it up."""
+        os.close(self._handle)
 
 
 def engine(url: sa.URL, *, checkpoints: bool) -> AsyncEngine:

@@ -93,6 +93,14 @@ async def test_two_processes_take_turns(world: World) -> None:
         await other.close()
 
 
+async def test_a_directory_is_served_once(world: World) -> None:
+    with pytest.raises(ConfigError, match="another process"):
+        Database.open("sqlite+aiosqlite:///centrald.db", world.directory, world.clock, service=True)
+    await world.database.close()
+    again = Database.open("sqlite+aiosqlite:///centrald.db", world.directory, world.clock, service=True)
+    await again.close()
+
+
 async def test_one_newest_reservation_is_the_databases_rule_too(world: World) -> None:
     card = await world.card()
     await world.reserved(card)

@@ -138,7 +138,7 @@ class World:
         config = Config()
         self.directory = directory
         self.clock = clock
-        self.database = Database.open(config.storage.url, directory, clock, checkpoints=True)
+        self.database = Database.open(config.storage.url, directory, clock, service=True)
         authority = UserAuthority.load(directory / config.keys.user_authority)
         master = FileMasterKey.load(directory / config.keys.master)
         self.kiosks = KioskCalls(self.database, master, authority, hours)
