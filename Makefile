@@ -5,7 +5,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PROTOS := $(shell find protos/jpkireset -name '*.proto')
 STUBS := protos/gen/jpkireset/descriptors.binpb
 PARTS := protos . centrald cardsim clients/phone
-SOURCES := gatewayd clients centrald cardsim protos/generate.py tests
+SOURCES := gatewayd clients centrald cardsim protos/generate.py docs/generate.py tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
@@ -43,6 +43,10 @@ format: ready  ## write the sources in the one format
 .PHONY: proto
 proto: ready  ## generate the stubs of the two contracts anew
 	$(BIN)/python protos/generate.py
+
+.PHONY: docs
+docs: ready  ## write the reference pages that are made from the sources anew
+	$(BIN)/python -m docs.generate
 
 .PHONY: ready
 ready: packages $(VENV)/.installed $(STUBS)  ## install what is missing, without running anything
