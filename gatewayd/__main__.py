@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from gatewayd import __version__, logs
+from gatewayd.clock import SystemClock
 from gatewayd.config import load
 from gatewayd.errors import GatewayError
 
@@ -57,11 +58,11 @@ def run(path: Path, *, check: bool) -> int:
     try:
         from gatewayd.app import serve  # here: grpc reads its environment when it is imported, and --help needs none
 
-        asyncio.run(serve(config))
-    except GatewayError as error:
-        log.error("cannot run: %s", error)  # noqa: TRY400 - the message says it all
-        return EXIT_CONFIG
-    except Exception:
+        asyncio.run(serve(config, SystemClock()))
+    except Exception as error:
+        if isinstance(cause := only_cause(error), GatewayError):
+            log.error("cannot run: %s", cause)  # noqa: TRY400 - the message says it all
+            return EXIT_CONFIG
         log.exception("fault")
         return EXIT_FAULT
     else:
@@ -69,6 +70,13 @@ def run(path: Path, *, check: bool) -> int:
     finally:
         gc.collect()
         listener.stop()
+
+
+def only_cause(error: Exception) -> Exception:
+    """Return what a group holds, if it is one thing: a task group wraps what kept the daemon from starting, too."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from gatewayd import __version__
 from gatewayd.central.client import CentralClient
 from gatewayd.central.settings import CentralSettings
-from gatewayd.clock import Clock, SystemClock
+from gatewayd.clock import Clock
 from gatewayd.config import Config
 from gatewayd.errors import ConfigError
 from gatewayd.journal.store import Journal
@@ -44,12 +44,11 @@ STOP_GRACE_S = 2.0  # for calls that are still open after the drain
 log = logging.getLogger(__name__)
 
 
-async def serve(config: Config) -> None:
+async def serve(config: Config, clock: Clock) -> None:
     """Run the daemon until SIGTERM or SIGINT.
 
     Raises ConfigError or JournalUnavailable when it cannot start, and an ExceptionGroup when a background task died.
     """
-    clock = SystemClock()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
