@@ -70,6 +70,9 @@ class Metrics:
         self._unresolved = gauge("gatewayd_attempts_unresolved", "Attempts whose outcome is unknown and unresolved.")
         self._outbox = gauge("gatewayd_outbox_pending", "Messages the centre has not acknowledged.")
         self._outbox_age = gauge("gatewayd_outbox_oldest_seconds", "Age of the oldest of them; 0 when there is none.")
+        self._receipts_refused = counter(
+            "gatewayd_receipts_refused", "Cards' receipts that the centre refused: somebody must look."
+        )
         self._reconnects = counter("gatewayd_pcsc_reconnects", "New PC/SC contexts after a loss.")
         self._reader_up = gauge("gatewayd_reader_up", "1 while the configured reader can be used.")
         self._card_present = gauge("gatewayd_card_present", "1 while a card lies on the reader.")
@@ -169,6 +172,10 @@ class Metrics:
         """So much waits for the centre's acknowledgement."""
         self._outbox.set(pending)
         self._outbox_age.set(oldest_seconds)
+
+    def receipt_refused(self) -> None:
+        """The centre refused a card's receipt."""
+        self._receipts_refused.inc()
 
     def certificates(self, expiry: Mapping[str, float]) -> None:
         """When the certificates of the central channel end, by role, as Unix time."""

@@ -42,6 +42,16 @@ class OutboxItem:
 
 
 @dataclass(frozen=True, slots=True)
+class TimelineRecord:
+    """One durable step of an attempt."""
+
+    at: datetime.datetime
+    event: str  # accepted, begun, doubted, authorizing, intended, result, finished, acknowledged, rejected, resolved
+    n: int  # write number, 1-3; 0 when it concerns no write
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
     """What a restart found unfinished and closed."""
 
@@ -101,6 +111,14 @@ class JournalPort(Protocol):
         """Return an attempt, or None."""
         ...
 
+    async def attempts(self, *, unresolved_only: bool, limit: int, before: str | None) -> list[AttemptRecord]:
+        """Return at most `limit` attempts, newest first: those before the one of this id, or from the newest on."""
+        ...
+
+    async def timeline(self, attempt_id: str) -> list[TimelineRecord]:
+        """Return what happened to an attempt, oldest first; nothing for an id that is not known."""
+        ...
+
     async def unresolved(self) -> list[AttemptRecord]:
         """Return the attempts whose outcome is unknown and unresolved, oldest first."""
         ...
@@ -113,12 +131,19 @@ class JournalPort(Protocol):
         """Return what the centre has not acknowledged, oldest first; what it has rejected is marked and stays."""
         ...
 
-    async def acknowledged(self, item_id: int) -> None:
-        """Drop an item from the outbox: the centre has recorded it. Its receipt is erased."""
+    async def acknowledged(self, item_id: int, verdict: str = "") -> None:
+        """Drop an item from the outbox: the centre has recorded it. Its receipt is erased.
+
+        `verdict` is what the centre made of the receipt of a report of *done*: "valid" resolves an attempt that ended
+        unknown; "invalid" makes one that was told done unknown again. All of it in one commit.
+        """
         ...
 
     async def rejected(self, item_id: int, code: str) -> None:
-        """Mark an item that the centre will never take; it is not sent again, and people see it."""
+        """Mark an item that the centre will never take; it is not sent again, and people see it.
+
+        A receipt among it is as good as one with an invalid verdict.
+        """
         ...
 
     async def probe(self) -> None:

@@ -4,7 +4,8 @@ Plain functions on one open transaction; the caller commits. An attempt goes for
 
     accept → begun (→ doubted) → authorizing(n) → intend(n) → result(n) → finish → resolve
 
-A step that would go back raises ValueError: the caller's mistake, never an answer of the disk.
+but for one thing: a claim of *done* whose receipt the centre refuses becomes *unknown*. A step that would go back
+raises ValueError: the caller's mistake, never an answer of the disk.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import datetime
 import sqlite3
 from dataclasses import dataclass
 
-from gatewayd.journal.port import AttemptRecord, OutboxItem, Recovered
+from gatewayd.journal.port import AttemptRecord, OutboxItem, Recovered, TimelineRecord
 
 CHAINING_VALUE_LENGTH = 16  # GPC_SPE_014 6.2.4: the full C-MAC
 R_MAC_LENGTH = 8  # GPC_SPE_014 6.2.5: S8 mode
 RESTARTED = "restarted"
+UNRESOLVED = "outcome_unresolved"
 
 _ATTEMPT = "SELECT attempt_id, procedure, started_at, ended_at, outcome, reason, resolution FROM attempts"
 _ITEM = """
@@ -105,7 +107,8 @@ def result(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, n: in
         raise ValueError(f"write {n} was never handed to the card")
     sql = "UPDATE writes SET outcome = ?, outcome_at = ?, status_word = ? WHERE attempt_id = ? AND n = ?"
     db.execute(sql, (what.outcome, _text(at), what.status_word, attempt_id, n))
-    _note(db, at, attempt_id, "result", n, what.outcome)
+    shown = f"{what.outcome} {what.status_word:04X}" if what.status_word else what.outcome
+    _note(db, at, attempt_id, "result", n, shown)
     return _queue(db, at, attempt_id, "report", n, what)
 
 
@@ -138,6 +141,7 @@ def finish(
     sql = "UPDATE attempts SET outcome = ?, reason = ?, ended_at = ? WHERE attempt_id = ?"
     db.execute(sql, (outcome, reason, _text(at), attempt_id))
     _note(db, at, attempt_id, "finished", detail=outcome if reason is None else f"{outcome} {reason}")
+    _withdraw(db, at, attempt_id)
     if release and begun_at is not None:
         _queue(db, at, attempt_id, "release")
 
@@ -157,15 +161,30 @@ def recover(db: sqlite3.Connection, at: datetime.datetime) -> list[Recovered]:
 
 def _recover_one(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, doubted: bool) -> Recovered:
     _close_open_writes(db, at, attempt_id)
-    sql = "SELECT outcome FROM writes WHERE attempt_id = ? ORDER BY n"
-    outcomes = [outcome for (outcome,) in db.execute(sql, (attempt_id,))]
-    doubted = doubted or "unknown" in outcomes
-    outcome = "done" if "done" in outcomes else "unknown" if doubted else "not_done"
+    sql = "SELECT outcome, verdict FROM writes WHERE attempt_id = ? ORDER BY n"
+    writes = db.execute(sql, (attempt_id,)).fetchall()
+    outcomes = [outcome for outcome, _ in writes]
+    doubted = doubted or bool({"done", "unknown"} & set(outcomes))
+    # A receipt without a verdict says little after a restart: whether the counter agreed is forgotten. It is still
+    # delivered, and its verdict resolves the attempt.
+    outcome = "done" if ("done", "valid") in writes else "unknown" if doubted else "not_done"
     # A release says "not done" for each write without a report. After a report of "done" or "unknown" for the last
     # write it has nothing to say.
     release = not outcomes or outcomes[-1] in (None, "not_done")
     finish(db, at, attempt_id, outcome, None if outcome == "done" else RESTARTED, release=release)
     return Recovered(attempt_id, outcome)
+
+
+def _withdraw(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str) -> None:
+    """Make an attempt that ended done unknown, if the centre has refused each receipt that could say so."""
+    sql = """
+        UPDATE attempts SET outcome = 'unknown', reason = ? WHERE attempt_id = ? AND outcome = 'done' AND NOT EXISTS (
+            SELECT 1 FROM writes
+            WHERE writes.attempt_id = attempts.attempt_id AND writes.outcome = 'done' AND verdict IS NOT 'invalid'
+        )
+    """
+    if db.execute(sql, (UNRESOLVED, attempt_id)).rowcount:
+        _note(db, at, attempt_id, "doubted", detail=f"unknown {UNRESOLVED}")
 
 
 def resolve(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, resolution: str) -> None:
@@ -185,6 +204,24 @@ def attempt(db: sqlite3.Connection, attempt_id: str) -> AttemptRecord | None:
     return None if row is None else _attempt(row)
 
 
+def attempts(db: sqlite3.Connection, unresolved_only: bool, limit: int, before: str | None) -> list[AttemptRecord]:
+    """Return attempts, newest first."""
+    wanted = "outcome = 'unknown' AND resolution IS NULL" if unresolved_only else "TRUE"
+    older = "rowid < (SELECT rowid FROM attempts WHERE attempt_id = ?)" if before else "? IS NULL"
+    sql = f"{_ATTEMPT} WHERE {wanted} AND {older} ORDER BY rowid DESC LIMIT ?"
+    return [_attempt(row) for row in db.execute(sql, (before, limit))]
+
+
+def timeline(db: sqlite3.Connection, attempt_id: str) -> list[TimelineRecord]:
+    """Return an attempt's steps, oldest first."""
+    sql = "SELECT at, event, n, detail FROM timeline WHERE attempt_id = ? ORDER BY event_id"
+    rows = db.execute(sql, (attempt_id,))
+    return [
+        TimelineRecord(datetime.datetime.fromisoformat(at), event, n or 0, detail or "")
+        for at, event, n, detail in rows
+    ]
+
+
 def unresolved(db: sqlite3.Connection) -> list[AttemptRecord]:
     """Return the unknown and unresolved attempts, oldest first."""
     sql = f"{_ATTEMPT} WHERE outcome = 'unknown' AND resolution IS NULL ORDER BY started_at"
@@ -196,25 +233,42 @@ def pending(db: sqlite3.Connection) -> list[OutboxItem]:
     return [_item(row) for row in db.execute(f"{_ITEM} WHERE acknowledged_at IS NULL ORDER BY item_id")]
 
 
-def acknowledged(db: sqlite3.Connection, at: datetime.datetime, item_id: int) -> bool:
+def acknowledged(db: sqlite3.Connection, at: datetime.datetime, item_id: int, verdict: str) -> bool:
     """Take an item out of the outbox and erase its receipt; tell whether there was one."""
-    sql = "SELECT attempt_id, n, kind, length(r_mac) FROM outbox WHERE item_id = ? AND acknowledged_at IS NULL"
-    row = db.execute(sql, (item_id,)).fetchone()
+    row = db.execute(f"{_ITEM} WHERE item_id = ? AND acknowledged_at IS NULL", (item_id,)).fetchone()
     if row is None:
         return False
+    item = _item(row)
     sql = "UPDATE outbox SET acknowledged_at = ?, chaining_value = x'', r_mac = x'' WHERE item_id = ?"
     db.execute(sql, (_text(at), item_id))
-    _note(db, at, row[0], "acknowledged", row[1] or None, row[2])
-    return bool(row[3])
+    _note(db, at, item.attempt_id, "acknowledged", item.n or None, _words(item.kind, item.outcome, verdict))
+    if item.outcome == "done" and verdict:
+        _judge(db, at, item, verdict)
+    return bool(item.r_mac)
 
 
 def rejected(db: sqlite3.Connection, at: datetime.datetime, item_id: int, code: str) -> None:
     """Mark an item that the centre will never take."""
-    row = db.execute("SELECT attempt_id, n, kind FROM outbox WHERE item_id = ?", (item_id,)).fetchone()
+    row = db.execute(f"{_ITEM} WHERE item_id = ?", (item_id,)).fetchone()
     if row is None:
         raise ValueError("no such item")
+    item = _item(row)
     db.execute("UPDATE outbox SET rejected = ? WHERE item_id = ?", (code, item_id))
-    _note(db, at, row[0], "rejected", row[1] or None, f"{row[2]} {code}")
+    _note(db, at, item.attempt_id, "rejected", item.n or None, _words(item.kind, item.outcome, code))
+    if item.outcome == "done":
+        _judge(db, at, item, "invalid")
+
+
+def _judge(db: sqlite3.Connection, at: datetime.datetime, item: OutboxItem, verdict: str) -> None:
+    """Enter what became of a receipt, and what follows from it for an attempt that has ended."""
+    sql = "UPDATE writes SET verdict = ? WHERE attempt_id = ? AND n = ?"
+    db.execute(sql, (verdict, item.attempt_id, item.n))
+    if verdict == "invalid":
+        _withdraw(db, at, item.attempt_id)
+        return
+    record = attempt(db, item.attempt_id)
+    if record is not None and record.outcome == "unknown":
+        resolve(db, at, item.attempt_id, "done")
 
 
 def probe(db: sqlite3.Connection, at: datetime.datetime) -> None:
@@ -262,6 +316,10 @@ def _note(
 ) -> None:
     sql = "INSERT INTO timeline (attempt_id, at, event, n, detail) VALUES (?, ?, ?, ?, ?)"
     db.execute(sql, (attempt_id, _text(at), event, n, detail or None))
+
+
+def _words(*words: str) -> str:
+    return " ".join(word for word in words if word)
 
 
 def _text(at: datetime.datetime) -> str:

@@ -76,6 +76,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX outbox_pending ON outbox (item_id) WHERE acknowledged_at IS NULL",
         "CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), at TEXT NOT NULL) STRICT",
     ),
+    # What the centre made of the receipt of a write that was done.
+    ("ALTER TABLE writes ADD COLUMN verdict TEXT CHECK (verdict IN ('valid', 'invalid'))",),
 )
 
 

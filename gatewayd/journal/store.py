@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from gatewayd.clock import Clock
 from gatewayd.errors import JournalUnavailable
 from gatewayd.journal import records
-from gatewayd.journal.port import AttemptRecord, OutboxItem, Recovered
+from gatewayd.journal.port import AttemptRecord, OutboxItem, Recovered, TimelineRecord
 from gatewayd.journal.schema import migrate
 from gatewayd.journal.thread import JournalThread
 
@@ -114,6 +114,14 @@ class Journal:
         """See `JournalPort`."""
         return await self._read(lambda: records.attempt(self._connection, attempt_id))
 
+    async def attempts(self, *, unresolved_only: bool, limit: int, before: str | None) -> list[AttemptRecord]:
+        """See `JournalPort`."""
+        return await self._read(lambda: records.attempts(self._connection, unresolved_only, limit, before))
+
+    async def timeline(self, attempt_id: str) -> list[TimelineRecord]:
+        """See `JournalPort`."""
+        return await self._read(lambda: records.timeline(self._connection, attempt_id))
+
     async def unresolved(self) -> list[AttemptRecord]:
         """See `JournalPort`."""
         return await self._read(lambda: records.unresolved(self._connection))
@@ -126,9 +134,9 @@ class Journal:
         """See `JournalPort`."""
         return await self._read(lambda: records.pending(self._connection))
 
-    async def acknowledged(self, item_id: int) -> None:
+    async def acknowledged(self, item_id: int, verdict: str = "") -> None:
         """See `JournalPort`."""
-        had_receipt = await self._commit(records.acknowledged, item_id)
+        had_receipt = await self._commit(records.acknowledged, item_id, verdict)
         if had_receipt:  # its bytes are still in the log until that is folded into the file
             await self._read(lambda: _checkpoint(self._connection))
 

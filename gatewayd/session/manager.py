@@ -10,7 +10,7 @@ from gatewayd.dialogue import events as ev
 from gatewayd.dialogue.machine import Shown
 from gatewayd.dialogue.vocabulary import CardRequest, Outcome, Reason, State
 from gatewayd.errors import JournalUnavailable
-from gatewayd.journal.port import AttemptRecord
+from gatewayd.journal.port import AttemptRecord, TimelineRecord
 from gatewayd.logs import attempt_id as log_attempt_id
 from gatewayd.reader.port import ReaderState
 from gatewayd.session.performer import Performer
@@ -68,12 +68,12 @@ class Manager:
         return await self._ports.journal.attempt(attempt_id)
 
     async def attempts(self, *, unresolved_only: bool, limit: int, before: str | None) -> list[AttemptRecord]:
-        """Return at most `limit` attempts, newest first, older than the one of id `before`. Raises JournalUnavailable."""
-        return await self._journal.attempts(unresolved_only=unresolved_only, limit=limit, before=before)
+        """Return `limit` attempts older than the one of id `before`, newest first. Raises JournalUnavailable."""
+        return await self._ports.journal.attempts(unresolved_only=unresolved_only, limit=limit, before=before)
 
     async def timeline(self, attempt_id: str) -> list[TimelineRecord]:
         """Return what the journal holds of an attempt, step by step. Raises JournalUnavailable."""
-        return await self._journal.timeline(attempt_id)
+        return await self._ports.journal.timeline(attempt_id)
 
     def running_state(self, attempt_id: str) -> State | None:
         """Return the state of this attempt while it runs, else None."""

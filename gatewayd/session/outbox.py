@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
 
@@ -30,31 +30,26 @@ _ABSENT = frozenset({"unavailable", "deadline"})
 # A release says "not done" for each write without a report. Behind a report that the centre would not take, that could
 # be false; the centre's own time limit makes the reservation doubtful instead.
 _WITHHELD = "withheld"
+_VERDICTS = {Verdict.NONE: "", Verdict.VALID: "valid", Verdict.INVALID: "invalid"}
 _REFUSED = Acknowledged(Verdict.INVALID, ReservationState.NONE)
 
 log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """The way from the journal to the centre.
-
-    `on_verdict` is awaited with each acknowledged report before the report leaves the journal: at least once.
-    `on_rejected` is told each item that the centre will never take, with the code.
-    """
+    """The way from the journal to the centre. `on_refused` is told of each card's receipt that the centre refuses."""
 
     def __init__(
         self,
         journal: JournalPort,
         central: CentralPort,
         clock: Clock,
-        on_verdict: Callable[[OutboxItem, Acknowledged], Awaitable[None]],
-        on_rejected: Callable[[OutboxItem, str], None] | None = None,
+        on_refused: Callable[[], None],
     ) -> None:
         self._journal = journal
         self._central = central
         self._clock = clock
-        self._on_verdict = on_verdict
-        self._on_rejected = on_rejected
+        self._on_refused = on_refused
         self._wake = asyncio.Event()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -128,12 +123,13 @@ class Outbox:
                 answer = Acknowledged(Verdict.NONE, await self._central.release_attempt(item.attempt_id))
             else:
                 answer = await self._central.report_outcome(_report(item))
-                await self._on_verdict(item, answer)
         except CentralRejected as error:
             await self._reject(item, error.code)
             return _REFUSED
+        if answer.verdict is Verdict.INVALID:
+            self._refused(item, answer.verdict.value)
         try:
-            await self._journal.acknowledged(item.item_id)
+            await self._journal.acknowledged(item.item_id, _VERDICTS[answer.verdict])
         except JournalUnavailable:  # it will be sent again, and answered the same
             log.warning("delivered, and not recorded so", extra={"attempt_id": item.attempt_id, "kind": item.kind})
         return answer
@@ -143,12 +139,19 @@ class Outbox:
             "the centre will not take this",
             extra={"attempt_id": item.attempt_id, "kind": item.kind, "n": item.n, "code": code},
         )
-        if self._on_rejected is not None:
-            self._on_rejected(item, code)
+        if item.outcome == WriteOutcome.DONE.value:
+            self._refused(item, code)
         try:
             await self._journal.rejected(item.item_id, code)
         except JournalUnavailable:
             log.warning("rejected, and not recorded so", extra={"attempt_id": item.attempt_id, "kind": item.kind})
+
+    def _refused(self, item: OutboxItem, why: str) -> None:
+        """Alarm: a card said that it was changed, and the centre does not believe it. The journal makes it unknown."""
+        log.error(
+            "the centre refuses the card's receipt", extra={"attempt_id": item.attempt_id, "n": item.n, "why": why}
+        )
+        self._on_refused()
 
     async def _rest(self, seconds: float) -> None:
         """Pause, or less when poked."""

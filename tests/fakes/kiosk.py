@@ -23,7 +23,6 @@ from gatewayd.session.manager import Manager
 from gatewayd.session.outbox import Outbox
 from gatewayd.session.ports import Ports
 from gatewayd.session.session import Session
-from gatewayd.session.verdicts import Verdicts
 from gatewayd.session.view import View
 from tests.fakes.cards import CardFactory, MadeCard
 from tests.fakes.central import FakeCentral
@@ -48,7 +47,7 @@ class Kiosk:
         self.reader = FakeReader(clock)
         self.central = FakeCentral(clock, master_key)
         self.metrics = Metrics(CollectorRegistry(), clock)
-        self.outbox = Outbox(journal, self.central, clock, Verdicts(journal).keep)
+        self.outbox = Outbox(journal, self.central, clock, self.metrics.receipt_refused)
         ports = Ports(self.reader, self.central, journal, self.outbox, self.metrics, clock, self.spawn)
         self.manager = Manager(ports)
         self._tasks: list[asyncio.Task[None]] = []

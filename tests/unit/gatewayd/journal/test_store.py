@@ -49,6 +49,11 @@ async def done(journal: Journal, n: int = 1) -> int:
     return item.item_id
 
 
+async def judged(journal: Journal, verdict: str) -> None:
+    (item,) = [item for item in await journal.pending() if item.outcome == "done"]
+    await journal.acknowledged(item.item_id, verdict)
+
+
 async def test_a_whole_attempt(journal: Journal) -> None:
     await start(journal, writes=1)
     item = await journal.result(ATTEMPT, 1, "done", chaining_value=CHAINING_VALUE, r_mac=R_MAC)
@@ -215,6 +220,98 @@ async def test_an_unknown_attempt_is_listed_until_it_is_resolved(journal: Journa
     assert left.attempt_id == ATTEMPT
 
 
+@pytest.mark.parametrize("how", ["invalid", "rejected"])
+@pytest.mark.parametrize("when", ["before the outcome", "after the outcome"])
+async def test_a_claim_whose_receipt_is_refused_is_withdrawn(journal: Journal, how: str, when: str) -> None:
+    await start(journal, writes=1)
+    item_id = await done(journal)
+
+    async def refuse() -> None:
+        if how == "rejected":
+            await journal.rejected(item_id, "failed_precondition")
+        else:
+            await journal.acknowledged(item_id, "invalid")
+
+    if when == "before the outcome":
+        await refuse()
+    await journal.finish(ATTEMPT, "done", None, release=False)
+    if when == "after the outcome":
+        await refuse()
+    (record,) = await journal.unresolved()
+    assert (record.outcome, record.reason, record.resolution) == ("unknown", "outcome_unresolved", None)
+    events = [(entry.event, entry.n, entry.detail) for entry in await journal.timeline(ATTEMPT)]
+    assert ("finished", 0, "done") in events  # what the citizen was told stays in the record
+    assert events[-1] == ("doubted", 0, "unknown outcome_unresolved")
+    await journal.resolve(ATTEMPT, "done")
+    assert await journal.unresolved() == []
+
+
+async def test_a_refused_receipt_beside_a_good_one_withdraws_nothing(journal: Journal) -> None:
+    await start(journal, writes=1)
+    await journal.acknowledged(await done(journal), "invalid")
+    await journal.authorizing(ATTEMPT, 2)
+    await journal.intend(ATTEMPT, 2)
+    await journal.acknowledged(await done(journal, 2), "valid")
+    await journal.finish(ATTEMPT, "done", None, release=False)
+    assert await journal.unresolved() == []
+
+
+async def test_a_valid_receipt_resolves_whatever_was_said_before(journal: Journal) -> None:
+    await start(journal, writes=1)
+    await journal.result(ATTEMPT, 1, "unknown")
+    await journal.finish(ATTEMPT, "unknown", "outcome_unresolved", release=False)
+    await journal.resolve(ATTEMPT, "closed_unknown")
+    await journal.acknowledged(await done(journal), "valid")
+    record = await journal.attempt(ATTEMPT)
+    assert record is not None
+    assert (record.outcome, record.resolution) == ("unknown", "done")
+
+
+async def test_attempts_are_listed_newest_first_and_in_pages(journal: Journal) -> None:
+    ids = [f"00000000-0000-4000-8000-{number:012}" for number in range(5)]
+    for attempt_id in ids:
+        await start(journal, attempt_id)
+        outcome = "unknown" if attempt_id in ids[1:3] else "not_done"
+        await journal.finish(attempt_id, outcome, "cancelled", release=False)
+
+    async def listed(before: str | None, *, unresolved_only: bool = False) -> list[str]:
+        records = await journal.attempts(unresolved_only=unresolved_only, limit=2, before=before)
+        return [record.attempt_id for record in records]
+
+    assert await listed(None) == [ids[4], ids[3]]
+    assert await listed(ids[3]) == [ids[2], ids[1]]
+    assert await listed(ids[1]) == [ids[0]]
+    assert await listed(ids[0]) == []
+    assert await listed(None, unresolved_only=True) == [ids[2], ids[1]]
+    assert await listed("never accepted") == []
+
+
+async def test_the_timeline_tells_every_durable_step(journal: Journal) -> None:
+    await start(journal, writes=1)
+    await journal.result(ATTEMPT, 1, "not_done", status_word=0x6985)
+    await journal.doubted(ATTEMPT)
+    await journal.finish(ATTEMPT, "unknown", "outcome_unresolved", release=True)
+    report, release = await journal.pending()
+    await journal.acknowledged(report.item_id)
+    await journal.rejected(release.item_id, "withheld")
+    await journal.resolve(ATTEMPT, "done")
+    entries = await journal.timeline(ATTEMPT)
+    assert [(entry.event, entry.n, entry.detail) for entry in entries] == [
+        ("accepted", 0, "signing_password"),
+        ("begun", 0, ""),
+        ("authorizing", 1, ""),
+        ("intended", 1, ""),
+        ("result", 1, "not_done 6985"),
+        ("doubted", 0, ""),
+        ("finished", 0, "unknown outcome_unresolved"),
+        ("acknowledged", 1, "report not_done"),
+        ("rejected", 0, "release withheld"),
+        ("resolved", 0, "done"),
+    ]
+    assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
+    assert await journal.timeline(OTHER) == []
+
+
 async def test_a_rejected_item_stays_and_is_marked(journal: Journal) -> None:
     await start(journal, writes=1)
     item_id = await done(journal)
@@ -256,7 +353,10 @@ async def reopened(path: Path) -> Journal:
         (["begun", "authorizing"], "not_done", "restarted", [("release", 0, "")]),
         (["begun", "authorizing", "intend"], "unknown", "restarted", [("report", 1, "unknown")]),
         (["begun", "authorizing", "intend", "unknown"], "unknown", "restarted", [("report", 1, "unknown")]),
-        (["begun", "authorizing", "intend", "done"], "done", None, [("report", 1, "done")]),
+        (["begun", "authorizing", "intend", "done"], "unknown", "restarted", [("report", 1, "done")]),
+        (["begun", "authorizing", "intend", "done", "valid"], "done", None, []),
+        (["begun", "doubted", "authorizing", "intend", "done", "valid"], "done", None, []),
+        (["begun", "authorizing", "intend", "done", "invalid"], "unknown", "restarted", []),
         (
             ["begun", "authorizing", "intend", "not_done"],
             "not_done",
@@ -289,6 +389,8 @@ async def test_recovery(
         "unknown": lambda: journal.result(ATTEMPT, 1, "unknown"),
         "not_done": lambda: journal.result(ATTEMPT, 1, "not_done", status_word=0x6985),
         "done": lambda: done(journal),
+        "valid": lambda: judged(journal, "valid"),
+        "invalid": lambda: judged(journal, "invalid"),
         "next": lambda: journal.authorizing(ATTEMPT, 2),
         "next not done": lambda: journal.result(ATTEMPT, 2, "not_done"),
     }
