@@ -29,14 +29,14 @@ from gatewayd.reader.hooks import ReaderHooks
 from gatewayd.reader.service import PcscReader
 from gatewayd.rpc.gateway_service import GatewayService
 from gatewayd.rpc.interceptors import Guard
+from gatewayd.rpc.operator_service import OperatorService
 from gatewayd.rpc.reset_service import ResetService
-from gatewayd.rpc.server import Server
+from gatewayd.rpc.server import Server, for_front_ends, for_operators
 from gatewayd.session.manager import Manager
 from gatewayd.session.outbox import Outbox
 from gatewayd.session.ports import Ports
 from gatewayd.session.readiness import Problem, Readiness
 from gatewayd.session.resolution import Resolution
-from gatewayd.session.verdicts import Verdicts
 
 DRAIN_LIMIT_S = 30.0  # a write that is being made has 20 s, its report 3 s
 STOP_GRACE_S = 2.0  # for calls that are still open after the drain
@@ -54,7 +54,8 @@ async def serve(config: Config, clock: Clock) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
 
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-        stack.enter_context(only_instance(Path(config.api.socket)))
+        stack.enter_context(only_instance(Path(config.api.socket), "api"))
+        stack.enter_context(only_instance(Path(config.operators.socket), "operators"))
         metrics = make_metrics(clock)
         metrics_address = serve_metrics(metrics, config.metrics.address, stack)
 
@@ -73,15 +74,16 @@ async def serve(config: Config, clock: Clock) -> None:
         reader.start()
         stack.push_async_callback(reader.close)
 
-        outbox = Outbox(journal, central, clock, Verdicts(journal).keep)
+        outbox = Outbox(journal, central, clock, metrics.receipt_refused)
         ports = Ports(reader, central, journal, outbox, metrics, clock, tasks.create_task)
         manager = Manager(ports)
         readiness = Readiness(manager, ports)
+        gateway = GatewayService(manager, readiness)
         server = Server(
-            Path(config.api.socket),
-            config.api.group,
-            ResetService(manager),
-            GatewayService(manager, readiness),
+            (
+                for_front_ends(config.api.socket, config.api.group, ResetService(manager), gateway),
+                for_operators(config.operators.socket, config.operators.group, gateway, OperatorService(manager)),
+            ),
             Guard(metrics, clock),
         )
 
@@ -95,7 +97,12 @@ async def serve(config: Config, clock: Clock) -> None:
         ]
         await server.ready()
         notify("READY=1")
-        log.info("serving", extra={"socket": config.api.socket, "metrics_address": metrics_address})
+        served = {
+            "socket": config.api.socket,
+            "operators_socket": config.operators.socket,
+            "metrics_address": metrics_address,
+        }
+        log.info("serving", extra=served)
 
         await stopping.wait()
         notify("STOPPING=1")
@@ -178,7 +185,7 @@ def central_settings(config: Config) -> CentralSettings:
 
 
 @contextmanager
-def only_instance(socket: Path) -> Iterator[None]:
+def only_instance(socket: Path, section: str) -> Iterator[None]:
     """Hold a lock beside the socket for life: gRPC would silently take a live socket over from another daemon.
 
     Raises ConfigError when another daemon holds it, or the directory cannot be written.
@@ -187,12 +194,12 @@ def only_instance(socket: Path) -> Iterator[None]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror} - at `$.api.socket`") from error
+        raise ConfigError(f"{path}: {error.strerror} - at `$.{section}.socket`") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise ConfigError(f"{path}: another gatewayd serves this socket - at `$.api.socket`") from error
+        raise ConfigError(f"{path}: another gatewayd serves this socket - at `$.{section}.socket`") from error
     try:
         yield
     finally:

@@ -17,6 +17,13 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group: str = ""  # group that may connect (mode 0660); empty: the daemon's own user only (0600)
 
 
+class Operators(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The local socket for operators: what front-ends have no business with."""
+
+    socket: str = "/run/gatewayd/operators.sock"  # path, at most 107 bytes
+    group: str = ""  # group that may connect (mode 0660); empty: the daemon's own user only (0600)
+
+
 class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The card reader."""
 
@@ -57,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reader: Reader
     central: Central
     api: Api = Api()
+    operators: Operators = Operators()
     journal: JournalFile = JournalFile()
     metrics: MetricsAddress = MetricsAddress()
     log: Log = Log()
@@ -80,8 +88,11 @@ def load(path: Path) -> Config:
             raise ConfigError(f"{path}: `{address}` is not host:port - at `$.{key}`")
     if config.metrics.address.rpartition(":")[0] not in ("127.0.0.1", "[::1]", "localhost"):
         raise ConfigError(f"{path}: only a loopback address is served without TLS - at `$.metrics.address`")
-    if len(config.api.socket.encode()) > _LONGEST_SOCKET_PATH:
-        raise ConfigError(f"{path}: longer than {_LONGEST_SOCKET_PATH} bytes - at `$.api.socket`")
+    for section, socket in (("api", config.api.socket), ("operators", config.operators.socket)):
+        if len(socket.encode()) > _LONGEST_SOCKET_PATH:
+            raise ConfigError(f"{path}: longer than {_LONGEST_SOCKET_PATH} bytes - at `$.{section}.socket`")
+    if config.api.socket == config.operators.socket:
+        raise ConfigError(f"{path}: front-ends and operators have a socket each - at `$.operators.socket`")
     if config.log.level not in ("debug", "info", "warning", "error"):
         raise ConfigError(f"{path}: `{config.log.level}` is not a level - at `$.log.level`")
     return config

@@ -10,6 +10,7 @@ from jpkireset.gateway.v1 import gateway_service_pb2_grpc as gateway_grpc
 
 from gatewayd.errors import JournalUnavailable
 from gatewayd.rpc import mapping
+from gatewayd.rpc.refusal import ErrorReason, refuse
 from gatewayd.session.manager import Manager
 from gatewayd.session.readiness import Readiness
 
@@ -47,8 +48,8 @@ class GatewayService(gateway_grpc.GatewayServiceServicer):
         try:
             record = await self._manager.attempt(request.attempt_id)
         except JournalUnavailable:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the journal cannot be read")
+            await refuse(context, ErrorReason.JOURNAL_UNAVAILABLE)
         if record is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "this daemon never accepted that attempt id")
+            await refuse(context, ErrorReason.ATTEMPT_NOT_FOUND)
         running = self._manager.running_state(request.attempt_id)
         return gateway.GetAttemptResponse(attempt=mapping.attempt(record, running))

@@ -8,11 +8,12 @@ import math
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from jpkireset.gateway.v1 import gateway_service_pb2 as gateway
+from jpkireset.gateway.v1 import operator_service_pb2 as operator
 from jpkireset.gateway.v1 import reason_pb2 as reasons
 from jpkireset.gateway.v1 import reset_service_pb2 as reset
 
 from gatewayd.dialogue.vocabulary import Outcome, Reason, State
-from gatewayd.journal.port import AttemptRecord
+from gatewayd.journal.port import AttemptRecord, TimelineRecord
 from gatewayd.session.readiness import Status
 from gatewayd.session.view import View
 
@@ -83,6 +84,13 @@ def attempt(record: AttemptRecord, running: State | None) -> gateway.Attempt:
     if record.ended_at is not None:
         message.ended_at.CopyFrom(timestamp(record.ended_at))
     return message
+
+
+def timeline_entry(record: TimelineRecord) -> operator.TimelineEntry:
+    """Return one durable step as operators get it."""
+    return operator.TimelineEntry(
+        time=timestamp(record.at), event=record.event, write_number=record.n, detail=record.detail
+    )
 
 
 def state(value: State) -> reset.State.ValueType:

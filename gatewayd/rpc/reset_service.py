@@ -12,6 +12,7 @@ from jpkireset.gateway.v1 import reset_service_pb2_grpc as reset_grpc
 
 from gatewayd.dialogue.events import ClientGone
 from gatewayd.rpc import mapping
+from gatewayd.rpc.refusal import ErrorReason, refuse
 from gatewayd.session.manager import AttemptKnown, Manager
 from gatewayd.session.session import Session
 from gatewayd.session.view import View
@@ -35,7 +36,7 @@ class ResetService(reset_grpc.ResetServiceServicer):
         try:
             opened = await self._manager.open(start.attempt_id or str(uuid.uuid4()))
         except AttemptKnown:
-            await context.abort(grpc.StatusCode.ALREADY_EXISTS, "this attempt id is known: ask GetAttempt")
+            await refuse(context, ErrorReason.ATTEMPT_KNOWN)
         if isinstance(opened, View):
             yield reset.ResetPasswordResponse(view=mapping.view(opened))
             return
@@ -43,6 +44,8 @@ class ResetService(reset_grpc.ResetServiceServicer):
         try:
             async for view in opened.views():
                 yield reset.ResetPasswordResponse(view=mapping.view(view))
+            if listener.done():
+                listener.result()  # raises what was wrong with a request; the attempt saw a client that went away
         finally:
             listener.cancel()
 
@@ -54,10 +57,10 @@ class ResetService(reset_grpc.ResetServiceServicer):
             async with asyncio.timeout(START_LIMIT_S):
                 request = await anext(aiter(request_iterator), reset.ResetPasswordRequest())
         except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no start came")
+            await refuse(context, ErrorReason.START_MISSING)
         problem = start_problem(request)
         if problem:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+            await refuse(context, ErrorReason.START_INVALID, problem=problem)
         return request.start
 
 

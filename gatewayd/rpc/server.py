@@ -1,19 +1,30 @@
-"""The server on the local socket."""
+"""The servers on the local sockets: one for front-ends, one for operators. A caller's role is the socket it reached."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from jpkireset.gateway.v1 import gateway_service_pb2_grpc, reset_service_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from jpkireset.gateway.v1 import (
+    gateway_service_pb2,
+    gateway_service_pb2_grpc,
+    operator_service_pb2,
+    operator_service_pb2_grpc,
+    reset_service_pb2,
+    reset_service_pb2_grpc,
+)
 
 from gatewayd.errors import ConfigError
 from gatewayd.rpc.gateway_service import GatewayService
 from gatewayd.rpc.interceptors import Guard
+from gatewayd.rpc.operator_service import OperatorService
 from gatewayd.rpc.reset_service import ResetService
 
 LARGEST_MESSAGE = 16 * 1024  # bytes; a request has a few hundred
@@ -32,50 +43,105 @@ OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 
-SERVICES = ("", "jpkireset.gateway.v1.ResetService", "jpkireset.gateway.v1.GatewayService")
+RESET = reset_service_pb2.DESCRIPTOR.services_by_name["ResetService"].full_name
+GATEWAY = gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name
+OPERATOR = operator_service_pb2.DESCRIPTOR.services_by_name["OperatorService"].full_name
+
+Register = Callable[[grpc.aio.Server], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One socket and what it offers."""
+
+    section: str  # of the configuration, for what is said of a mistake there
+    socket: Path
+    group: str  # that may connect; empty: the daemon's own user only
+    services: Mapping[str, Register]  # by full name
+    reflection: bool = False
+
+
+def for_front_ends(socket: str, group: str, reset: ResetService, gateway: GatewayService) -> Endpoint:
+    """Return the kiosk's socket: the reset and the status, and no more."""
+    services = {
+        RESET: lambda server: reset_service_pb2_grpc.add_ResetServiceServicer_to_server(reset, server),
+        GATEWAY: lambda server: gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, server),
+    }
+    return Endpoint("api", Path(socket), group, services)
+
+
+def for_operators(socket: str, group: str, gateway: GatewayService, operator: OperatorService) -> Endpoint:
+    """Return the operators' socket: the status, the journal's attempts, and reflection."""
+    services = {
+        GATEWAY: lambda server: gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, server),
+        OPERATOR: lambda server: operator_service_pb2_grpc.add_OperatorServiceServicer_to_server(operator, server),
+    }
+    return Endpoint("operators", Path(socket), group, services, reflection=True)
 
 
 class Server:
-    """Serves the local socket; health says NOT_SERVING until `ready`."""
+    """Serves every endpoint; health says NOT_SERVING on each until `ready`."""
 
-    def __init__(self, socket: Path, group: str, reset: ResetService, gateway: GatewayService, guard: Guard) -> None:
-        self._socket = socket
-        self._group = group
-        self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(interceptors=[guard], options=OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
-        reset_service_pb2_grpc.add_ResetServiceServicer_to_server(reset, self._server)
-        gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+    def __init__(self, endpoints: Sequence[Endpoint], guard: Guard) -> None:
+        self._listeners = [_Listener(endpoint, guard) for endpoint in endpoints]
 
     async def start(self) -> None:
-        """Bind the socket with its final owner and mode, and serve. Raises ConfigError when it cannot be bound."""
-        await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
-        if self._socket.exists() and not stat.S_ISSOCK(self._socket.stat().st_mode):
-            raise ConfigError(f"{self._socket} exists and is not a socket - at `$.api.socket`")
-        before = os.umask(0o177)  # the file appears with mode 0600; nobody can slip in before it gets its group
-        try:
-            self._server.add_insecure_port(f"unix:{self._socket}")
-        except RuntimeError as error:
-            raise ConfigError(f"cannot bind {self._socket} - at `$.api.socket`") from error
-        finally:
-            os.umask(before)
-        if self._group:
-            try:
-                shutil.chown(self._socket, group=self._group)
-            except (LookupError, OSError) as error:
-                raise ConfigError(f"cannot give {self._socket} to `{self._group}` - at `$.api.group`") from error
-            self._socket.chmod(OWNER_AND_GROUP)
-        await self._server.start()
+        """Bind every socket with its final owner and mode, then serve. Raises ConfigError when one cannot be bound."""
+        for listener in self._listeners:
+            await listener.tell(health_pb2.HealthCheckResponse.NOT_SERVING)
+            listener.bind()
+        for listener in self._listeners:
+            await listener.start()
 
     async def ready(self) -> None:
         """Tell health checks that calls are served."""
-        await self._tell(health_pb2.HealthCheckResponse.SERVING)
+        for listener in self._listeners:
+            await listener.tell(health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace_s: float) -> None:
-        """Tell health checks first, then let running calls end within the grace."""
-        await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_s)
+        """Tell health checks first, then let running calls end, within the grace for each socket."""
+        for listener in self._listeners:
+            await listener.health.enter_graceful_shutdown()
+        for listener in self._listeners:
+            await listener.stop(grace_s)
 
-    async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for service in SERVICES:
-            await self._health.set(service, status)
+
+class _Listener:
+    """One endpoint being served."""
+
+    def __init__(self, endpoint: Endpoint, guard: Guard) -> None:
+        self._endpoint = endpoint
+        self._server = grpc.aio.server(interceptors=[guard], options=OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
+        self.start = self._server.start
+        self.stop = self._server.stop
+        self.health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        for register in endpoint.services.values():
+            register(self._server)
+        if endpoint.reflection:
+            names = (*endpoint.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+
+    def bind(self) -> None:
+        """Make the socket; nobody else can connect before it has its group. Raises ConfigError."""
+        socket, group, section = self._endpoint.socket, self._endpoint.group, self._endpoint.section
+        if socket.exists() and not stat.S_ISSOCK(socket.stat().st_mode):
+            raise ConfigError(f"{socket} exists and is not a socket - at `$.{section}.socket`")
+        before = os.umask(0o177)  # the file appears with mode 0600
+        try:
+            self._server.add_insecure_port(f"unix:{socket}")
+        except RuntimeError as error:
+            raise ConfigError(f"cannot bind {socket} - at `$.{section}.socket`") from error
+        finally:
+            os.umask(before)
+        if group:
+            try:
+                shutil.chown(socket, group=group)
+            except (LookupError, OSError) as error:
+                raise ConfigError(f"cannot give {socket} to `{group}` - at `$.{section}.group`") from error
+            socket.chmod(OWNER_AND_GROUP)
+
+    async def tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        """Tell health checks of the socket and of each service on it."""
+        for service in ("", *self._endpoint.services):
+            await self.health.set(service, status)

@@ -244,12 +244,14 @@ class Gatewayd(Part):
         super().__init__(log)
         directory.mkdir(parents=True, exist_ok=True)
         self.socket = socket
+        self.operators_socket = socket.with_name("operators.sock")
         self.config = directory / "gatewayd.toml"
         self.journal = directory / "journal.db"
         self.metrics_url = ""
         self._pcsc = pcsc
         sections: dict[str, dict[str, object]] = {
             "api": {"socket": socket},
+            "operators": {"socket": self.operators_socket},
             "reader": {"name": reader},
             "central": {
                 "address": central_address,

@@ -74,6 +74,7 @@ class Stack:
         return {
             **self.pcscd.environment,
             "GATEWAYD_SOCKET": str(self.gatewayd.socket),
+            "GATEWAYD_OPERATORS_SOCKET": str(self.gatewayd.operators_socket),
             "GATEWAYD_METRICS_URL": self.gatewayd.metrics_url,
             "CENTRALD_KIOSK_ADDRESS": self.centrald.kiosk_address,
             "CENTRALD_PHONE_ADDRESS": self.centrald.phone_address,
