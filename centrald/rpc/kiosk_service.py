@@ -16,7 +16,8 @@ from centrald.rpc import wire
 from centrald.rpc.identity import kiosk_of
 from centrald.rpc.running import Running
 from centrald.rules.model import JUDGEMENT, Attempt
-from centrald.service.kiosks import Authorized, KioskCalls, Receipt
+from centrald.service.channels import Authorized, Receipt
+from centrald.service.kiosks import KioskCalls
 from centrald.statement import SIGNATURE_BYTES
 
 _Context = grpc.aio.ServicerContext[Any, Any]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from centrald.cardkeys import CHALLENGE_BYTES, CardAnswer, Channel, MasterKey
+from centrald.cardkeys import CHALLENGE_BYTES, MasterKey
 from centrald.certificates import UserAuthority
 from centrald.errors import BadContent, NeverBegun, OutOfOrder
 from centrald.rules import attempt as rules
@@ -15,7 +16,6 @@ from centrald.rules.hours import Hours, opening
 from centrald.rules.model import (
     MAX_WRITES,
     Attempt,
-    CardEntry,
     Check,
     KioskId,
     Outcome,
@@ -24,16 +24,18 @@ from centrald.rules.model import (
     Report,
     Reservation,
     State,
-    Transcript,
     Verdict,
 )
 from centrald.rules.reservation import state_of
 from centrald.service.cards import digest, prove, standing
+from centrald.service.channels import Authorized, Channels, Receipt
 from centrald.statement import CHALLENGE_BYTES as STATEMENT_CHALLENGE_BYTES
 from centrald.statement import Purpose, statement
 from centrald.storage.database import Database
 from centrald.storage.ledger import Entry, Event
 from centrald.storage.transaction import Transaction
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +46,6 @@ class ServiceStatus:
     now: datetime.datetime
     opens_at: datetime.datetime | None
     closes_at: datetime.datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Authorized:
-    """One write is authorised; holds session keys, so it prints none."""
-
-    external_authenticate: bytes  # 21 bytes
-    s_enc: bytes = field(repr=False)  # 16 bytes
-    s_mac: bytes = field(repr=False)  # 16 bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The card's own receipt."""
-
-    chaining_value: bytes = field(repr=False)  # 16 bytes
-    r_mac: bytes = field(repr=False)  # 8 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +62,7 @@ class KioskCalls:
 
     def __init__(self, database: Database, master: MasterKey, authority: UserAuthority, hours: Hours) -> None:
         self._database = database
-        self._master = master
+        self._channels = Channels(master)
         self._authority = authority
         self._hours = hours
 
@@ -163,45 +148,23 @@ class KioskCalls:
             assert check.certificate is not None
             card = await tx.card(check.certificate)
             reservation = await self._reservation(tx, check)
-            evidence = self._evidence(attempt, check, card, n, card_answer, tx.now)
+            procedure = _procedure(attempt)
+            host_challenge = check.host_challenges[n - 1]
+            judged = self._channels.judge(procedure, card, check.key_version, host_challenge, card_answer)
+            evidence = rules.Evidence(*judged, standing(card, procedure, tx.now))
             answer = rules.authorize(attempt, reservation, n, card_answer, evidence, tx.now)
             if not answer.repeated:
                 await self._save_authorization(tx, attempt, n, reservation, answer)
             if answer.refusal is not None:
                 return answer.refusal
             assert answer.transcript is not None
-            channel = Channel(self._master, _procedure(attempt), answer.transcript)
-            return Authorized(channel.external_authenticate(), channel.s_enc, channel.s_mac)
-
-    def _evidence(
-        self, attempt: Attempt, check: Check, card: CardEntry | None, n: int, card_answer: bytes, now: datetime.datetime
-    ) -> rules.Evidence:
-        """Compare the card's answer with its registry entry, and verify the cryptogram."""
-        try:
-            parsed = CardAnswer.parse(card_answer)
-        except ValueError as error:
-            raise BadContent(str(error)) from None
-        procedure = _procedure(attempt)
-        transcript = Transcript(
-            key_version=parsed.key_version,
-            diversification_data=parsed.diversification_data,
-            host_challenge=check.host_challenges[n - 1],
-            card_challenge=parsed.card_challenge,
-        )
-        refusal = standing(card, procedure, now)
-        genuine = (
-            card is not None
-            and parsed.speaks_our_protocol
-            and parsed.diversification_data == card.diversification_data
-            and parsed.key_version == check.key_version == card.key_versions.get(procedure)
-            and Channel(self._master, procedure, transcript).card_is_genuine(parsed.cryptogram)
-        )
-        return rules.Evidence(transcript, genuine, refusal)
+            return self._channels.hand_over(procedure, answer.transcript)
 
     async def _save_authorization(
         self, tx: Transaction, attempt: Attempt, n: int, before: Reservation, answer: rules.Authorization
     ) -> None:
         await tx.save_reservation(before, answer.reservation)
+        write = rules.find_write(answer.reservation, attempt.id, n)
         await tx.append(
             Entry(
                 Event.AUTHORIZED if answer.refusal is None else Event.NOT_AUTHORIZED,
@@ -213,7 +176,7 @@ class KioskCalls:
                 state_before=state_of(before, tx.now),
                 state_after=state_of(answer.reservation, tx.now),
                 refusal=answer.refusal,
-                transcript=answer.transcript,
+                transcript=write.transcript if write else None,
             )
         )
 
@@ -226,12 +189,12 @@ class KioskCalls:
             if attempt.check is None or attempt.check.refusal is not None:
                 raise OutOfOrder("no reservation was checked")
             before = await self._reservation(tx, attempt.check)
-            verdict = self._verdict(attempt, before, n, outcome, receipt)
+            asked = rules.find_write(before, attempt.id, n)
+            verdict = self._channels.verdict(_procedure(attempt), asked, outcome, receipt)
             reported = report_rules.report(attempt, before, n, outcome, status_word, verdict, tx.now)
             if reported.repeated:
                 return reported.report
             await tx.save_reservation(before, reported.reservation)
-            write = rules.find_write(reported.reservation, attempt.id, n)
             await tx.append(
                 Entry(
                     Event.REPORTED,
@@ -246,24 +209,11 @@ class KioskCalls:
                     status_word=status_word,
                     verdict=None if verdict is Verdict.NONE else verdict,
                     contradiction=reported.report.contradiction,
-                    transcript=write.transcript if write else None,
+                    transcript=asked.transcript if asked else None,
                 )
             )
+            _alarm(attempt, n, reported.report)
             return reported.report
-
-    def _verdict(
-        self, attempt: Attempt, reservation: Reservation, n: int, outcome: Outcome, receipt: Receipt | None
-    ) -> Verdict:
-        """Judge a receipt with S-RMAC, derived again from the recorded transcript."""
-        if (receipt is None) == (outcome is Outcome.DONE):
-            raise BadContent("a receipt comes with DONE, and only with it")
-        if receipt is None:
-            return Verdict.NONE
-        write = rules.find_write(reservation, attempt.id, n)
-        if write is None or write.transcript is None:
-            return Verdict.INVALID
-        channel = Channel(self._master, _procedure(attempt), write.transcript)
-        return Verdict.VALID if channel.receipt_is_valid(receipt.chaining_value, receipt.r_mac) else Verdict.INVALID
 
     async def release(self, kiosk: KioskId, attempt_id: str) -> State | None:
         """End an attempt for good; an id never seen leaves a tombstone."""
@@ -314,6 +264,15 @@ class KioskCalls:
         assert reservation is not None
         await tx.settle(reservation)
         return reservation
+
+
+def _alarm(attempt: Attempt, n: int, report: Report) -> None:
+    """Log what people have to look at; the ledger has the rest."""
+    told = {"attempt_id": attempt.id, "n": n, "outcome": report.outcome.value, "state": report.state.value}
+    if report.verdict is Verdict.INVALID:
+        _log.error("a receipt does not verify", extra=told)
+    if report.contradiction:
+        _log.error("a report contradicts an earlier one", extra=told)
 
 
 def _procedure(attempt: Attempt) -> Procedure:

@@ -8,7 +8,8 @@ import pytest
 
 from centrald.errors import BadContent, NeverBegun, NotYours, OutOfOrder
 from centrald.rules.model import Attempt, FaceMatch, Outcome, Refusal, State, Verdict
-from centrald.service.kiosks import Authorized, ServiceStatus
+from centrald.service.channels import Authorized
+from centrald.service.kiosks import ServiceStatus
 from centrald.storage.ledger import Event
 from tests.unit.centrald.world import KIOSK, OTHER_KIOSK, PROCEDURE, WRONG_RECEIPT, HeldCard, World, minutes, new_id
 
@@ -124,13 +125,16 @@ async def test_any_other_byte_in_the_cards_answer_is_not_genuine(world: World, p
     assert await attempt.ask(1, bytes(answer)) is Refusal.CARD_NOT_GENUINE
 
 
-async def test_a_wrong_receipt_is_doubt_and_the_same_card_resolves_it(world: World) -> None:
+async def test_a_wrong_receipt_is_doubt_and_the_same_card_resolves_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     card = await world.card()
     reservation = await world.reserved(card)
     attempt = await world.checked(card)
     await attempt.write(card)
     report = await attempt.done(WRONG_RECEIPT)
     assert (report.verdict, report.state) == (Verdict.INVALID, State.IN_DOUBT)
+    assert [record.getMessage() for record in caplog.records] == ["a receipt does not verify"]
     assert await attempt.release() is State.IN_DOUBT
     second = await world.attempt()
     assert (await second.check(card)).in_doubt

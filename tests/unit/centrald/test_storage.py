@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError
 
 from centrald.errors import AlreadyThere, ConfigError, NotThere
 from centrald.rules.model import State
-from centrald.service.kiosks import Authorized
+from centrald.service.channels import Authorized
 from centrald.storage import schema
 from centrald.storage.database import Database
 from tests.unit.centrald.world import KIOSK, NOON, PROCEDURE, ManualClock, World, new_id

@@ -35,7 +35,8 @@ from centrald.rules.model import (
     State,
 )
 from centrald.rules.reservation import state_of
-from centrald.service.kiosks import Authorized, KioskCalls, Receipt
+from centrald.service.channels import Authorized, Receipt
+from centrald.service.kiosks import KioskCalls
 from centrald.service.phones import PhoneCalls
 from centrald.statement import Purpose, statement
 from centrald.storage.database import Database
