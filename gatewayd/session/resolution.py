@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from gatewayd.central.port import CentralPort, ReservationState
@@ -43,5 +44,6 @@ class Resolution:
         for record in await self._journal.unresolved():
             state = await self._central.get_attempt(record.attempt_id)
             if resolution := RESOLUTIONS.get(state):
-                await self._journal.resolve(record.attempt_id, resolution)
-                log.info("resolved", extra={"attempt_id": record.attempt_id, "resolution": resolution})
+                with contextlib.suppress(ValueError):  # a receipt that arrived meanwhile has resolved it, for good
+                    await self._journal.resolve(record.attempt_id, resolution)
+                    log.info("resolved", extra={"attempt_id": record.attempt_id, "resolution": resolution})

@@ -5,6 +5,7 @@ The contract in tests/contract/test_central_contract.py is run against this and 
 
 from __future__ import annotations
 
+import copy
 import datetime
 import secrets
 import uuid
@@ -60,7 +61,7 @@ class FakeCentral:
     """
 
     def __init__(self, clock: Clock, master_key: bytes | None = None) -> None:
-        self._clock = clock
+        self.clock = clock
         self._master = cardkeys.FileMasterKey(master_key or secrets.token_bytes(cardkeys.MASTER_KEY_BYTES))
         self.cards: dict[model.CertificateId, model.CardEntry] = {}
         self.reservations: dict[str, model.Reservation] = {}
@@ -73,6 +74,15 @@ class FakeCentral:
         self.reports: list[Report] = []
         self.clock_skew_s: float | None = None
         self.closed = False
+        self._kiosk = KIOSK
+
+    def seen_by(self, kiosk: model.KioskId) -> FakeCentral:
+        """The same centre, as another kiosk reaches it: one truth, a network of its own."""
+        other = copy.copy(self)
+        other._kiosk = kiosk
+        other.refusals, other.failures, other.lost, other.delays = {}, {}, {}, {}
+        other.calls, other.reports = [], []
+        return other
 
     # --- before the attempt -----------------------------------------------------------------------------------------
 
@@ -84,7 +94,7 @@ class FakeCentral:
 
     def reserve(self, certificate: model.CertificateId, *, in_doubt: bool = False) -> str:
         """Make a reservation as the phone would; with `in_doubt`, one whose earlier write is unresolved."""
-        now = self._clock.now()
+        now = self.clock.now()
         content = challenge = secrets.token_bytes(32)
         wish = reservation_rules.Wish(certificate, PROCEDURE, model.FaceMatch.NOT_PERFORMED, challenge, content)
         made = reservation_rules.make(self._newest(certificate), wish, str(uuid.uuid4()), now)
@@ -100,17 +110,17 @@ class FakeCentral:
 
     def state(self, reservation_id: str) -> model.State:
         """Return where a reservation stands."""
-        return reservation_rules.state_of(self.reservations[reservation_id], self._clock.now())
+        return reservation_rules.state_of(self.reservations[reservation_id], self.clock.now())
 
     # --- the port ---------------------------------------------------------------------------------------------------
 
     @property
     def kiosk_id(self) -> str:
-        return str(KIOSK)
+        return str(self._kiosk)
 
     async def service_status(self) -> ServiceStatus:
         await self._call("service_status")
-        now = self._clock.now()
+        now = self.clock.now()
         refusal = self.refusals.get("service_status")
         opens_at, closes_at = (now + OPEN_FOR, None) if refusal else (None, now + OPEN_FOR)
         return self._answer("service_status", ServiceStatus(refusal, now, opens_at, closes_at))
@@ -119,9 +129,9 @@ class FakeCentral:
         if refused := await self._call("begin_attempt", attempt_id):
             return refused
         with _as_client():
-            attempt = attempt_rules.repeated_begin(self.attempts.get(attempt_id), KIOSK, PROCEDURE)
+            attempt = attempt_rules.repeated_begin(self.attempts.get(attempt_id), self._kiosk, PROCEDURE)
         if attempt is None:
-            attempt = model.Attempt(attempt_id, KIOSK, self._clock.now(), PROCEDURE, secrets.token_bytes(32))
+            attempt = model.Attempt(attempt_id, self._kiosk, self.clock.now(), PROCEDURE, secrets.token_bytes(32))
             self.attempts[attempt_id] = attempt
         return self._answer("begin_attempt", Begun(self._statement(attempt)))
 
@@ -130,12 +140,12 @@ class FakeCentral:
             return refused
         content = digest(certificate, signature)
         with _as_client():
-            attempt, check = attempt_rules.repeated_check(self.attempts.get(attempt_id), KIOSK, content)
+            attempt, check = attempt_rules.repeated_check(self.attempts.get(attempt_id), self._kiosk, content)
         if check is None:
             proof = self._prove(attempt, certificate, signature, content)
             newest = self._newest(proof.card.certificate) if proof.card else None
             challenges = tuple(secrets.token_bytes(8) for _ in range(model.MAX_WRITES))
-            attempt, changed = attempt_rules.checked(attempt, proof, newest, challenges, self._clock.now())
+            attempt, changed = attempt_rules.checked(attempt, proof, newest, challenges, self.clock.now())
             self.attempts[attempt_id] = attempt
             if changed is not None:
                 self._save(changed)
@@ -152,11 +162,11 @@ class FakeCentral:
         if refused := await self._call("authorize_reset", attempt_id, n):
             return refused
         with _as_client():
-            attempt, check = attempt_rules.granted_check(self.attempts.get(attempt_id), KIOSK)
+            attempt, check = attempt_rules.granted_check(self.attempts.get(attempt_id), self._kiosk)
             assert check.certificate is not None
             assert check.reservation_id is not None
             reservation = self.reservations[check.reservation_id]
-            now = self._clock.now()
+            now = self.clock.now()
             evidence = self._evidence(check, n, card_answer, now)
             answer = attempt_rules.authorize(attempt, reservation, n, card_answer, evidence, now)
         self._save(answer.reservation)
@@ -172,13 +182,13 @@ class FakeCentral:
         self.reports.append(report)
         outcome = model.Outcome(report.outcome.value)
         with _as_client(final=True):
-            attempt = attempt_rules.owned(self.attempts.get(report.attempt_id), KIOSK)
+            attempt = attempt_rules.owned(self.attempts.get(report.attempt_id), self._kiosk)
             if attempt.check is None or attempt.check.reservation_id is None:
                 raise OutOfOrder("no reservation was checked")
             reservation = self.reservations[attempt.check.reservation_id]
             verdict = self._verdict(reservation, report)
             reported = report_rules.report(
-                attempt, reservation, report.n, outcome, report.status_word, verdict, self._clock.now()
+                attempt, reservation, report.n, outcome, report.status_word, verdict, self.clock.now()
             )
         self._save(reported.reservation)
         answer = Acknowledged(Verdict(reported.report.verdict.value), _state(reported.report.state))
@@ -189,7 +199,7 @@ class FakeCentral:
         known = self.attempts.get(attempt_id)
         with _as_client(final=True):
             attempt, reservation = attempt_rules.release(
-                known, attempt_id, KIOSK, self._reservation_of(known), self._clock.now()
+                known, attempt_id, self._kiosk, self._reservation_of(known), self.clock.now()
             )
         self.attempts[attempt_id] = attempt
         if reservation is not None:
@@ -210,7 +220,7 @@ class FakeCentral:
     async def _call(self, method: str, *about: str | int) -> Refused | None:
         self.calls.append((method, *about))
         if method in self.delays:
-            await self._clock.sleep(self.delays[method])
+            await self.clock.sleep(self.delays[method])
         if method in self.failures:
             raise self.failures[method]
         return Refused(self.refusals[method]) if method in self.refusals else None
@@ -235,7 +245,7 @@ class FakeCentral:
         return self.reservations[attempt.check.reservation_id]
 
     def _statement(self, attempt: model.Attempt) -> bytes:
-        return statement(Purpose.RESET, PROCEDURE, attempt.id, str(KIOSK), attempt.challenge)
+        return statement(Purpose.RESET, PROCEDURE, attempt.id, str(self._kiosk), attempt.challenge)
 
     def _prove(
         self, attempt: model.Attempt, certificate: bytes, signature: bytes, content: bytes
@@ -250,7 +260,7 @@ class FakeCentral:
         except InvalidSignature:
             return attempt_rules.Proof(content, model.Refusal.SIGNATURE_INVALID)
         card = self.cards.get(model.CertificateId(authority.hex(), f"{parsed.serial_number:x}"))
-        return attempt_rules.Proof(content, standing(card, PROCEDURE, self._clock.now()), card)
+        return attempt_rules.Proof(content, standing(card, PROCEDURE, self.clock.now()), card)
 
     def _evidence(
         self, check: model.Check, n: int, card_answer: bytes, now: datetime.datetime

@@ -22,6 +22,8 @@ from gatewayd.metrics import Metrics
 from gatewayd.session.manager import Manager
 from gatewayd.session.outbox import Outbox
 from gatewayd.session.ports import Ports
+from gatewayd.session.readiness import Readiness
+from gatewayd.session.resolution import Resolution
 from gatewayd.session.session import Session
 from gatewayd.session.view import View
 from tests.fakes.cards import CardFactory, MadeCard
@@ -40,25 +42,36 @@ TICK_S = 1.0  # by which it then moves
 class Kiosk:
     """The parts, put together as the daemon does it."""
 
-    def __init__(self, journal: Journal, clock: FakeClock, factory: CardFactory, master_key: bytes) -> None:
+    def __init__(self, journal: Journal, clock: FakeClock, factory: CardFactory, central: FakeCentral) -> None:
         self.clock = clock
         self.journal = journal
         self.factory = factory
         self.reader = FakeReader(clock)
-        self.central = FakeCentral(clock, master_key)
+        self.central = central
         self.metrics = Metrics(CollectorRegistry(), clock)
         self.outbox = Outbox(journal, self.central, clock, self.metrics.receipt_refused)
         ports = Ports(self.reader, self.central, journal, self.outbox, self.metrics, clock, self.spawn)
         self.manager = Manager(ports)
+        self.readiness = Readiness(self.manager, ports)
+        self.resolution = Resolution(journal, self.central, clock)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def running(cls, directory: Path, factory: CardFactory, master_key: bytes) -> AsyncIterator[Self]:
-        """A kiosk whose reader is watched and whose outbox is sent, until the end of the block."""
-        clock = FakeClock()
+    async def running(
+        cls, directory: Path, factory: CardFactory, master_key: bytes, *, central: FakeCentral | None = None
+    ) -> AsyncIterator[Self]:
+        """A kiosk whose reader is watched and whose outbox is sent, until the end of the block.
+
+        The end of the block is a power cut: what runs is cut off. The same directory is the same kiosk, started again;
+        it then takes the centre it had, and that centre's clock. Another kiosk takes `central.seen_by(…)`.
+        """
+        central = central or FakeCentral(FakeClock(), master_key)
+        clock = central.clock
+        assert isinstance(clock, FakeClock)
         journal = await Journal.open(directory / "journal.db", clock)
-        kiosk = cls(journal, clock, factory, master_key)
+        await journal.recover()
+        kiosk = cls(journal, clock, factory, central)
         kiosk.spawn(kiosk.manager.watch_reader())
         kiosk.spawn(kiosk.outbox.run())
         await asyncio.sleep(0)
