@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show, show_one, transact
 from centrald.clock import SystemClock
+from centrald.errors import AlreadyThere, NotThere
 from centrald.kioskname import ID_PATTERN, uri_of
 from centrald.rules.model import KioskId
 from centrald.storage.ledger import Entry, Event
@@ -16,7 +17,7 @@ from centrald.storage.ledger import Entry, Event
 if TYPE_CHECKING:
     from centrald.storage.transaction import Transaction
 
-app = typer.Typer(help="Kiosks: add, list, enable, disable.", no_args_is_help=True)
+app = typer.Typer(help="Kiosks: add, renew, list, enable, disable.", no_args_is_help=True)
 
 
 def _id(text: str) -> str:
@@ -38,36 +39,62 @@ _Id = Annotated[str, typer.Argument(callback=_id)]
 _Path = Annotated[str, typer.Argument(callback=_path, metavar="CHAIN[/STORE[/KIOSK]]")]
 
 
+_Out = Annotated[Path, typer.Option(help="Where kiosk.pem, kiosk.key and server-ca.pem are written; new files only.")]
+
+
 @app.command()
 def add(
-    chain: _Id,
-    store: _Id,
-    kiosk: _Id,
-    out: Annotated[Path, typer.Option(help="Where kiosk.pem, kiosk.key and server-ca.pem are written.")],
-    directory: Directory = DEFAULT_DIRECTORY,
-    as_json: AsJson = False,
+    chain: _Id, store: _Id, kiosk: _Id, out: _Out, directory: Directory = DEFAULT_DIRECTORY, as_json: AsJson = False
 ) -> None:
     """Add a kiosk, enabled at once, and write its client certificate.
 
     Its chain and store are added with it when they are new; when they are known, they stay enabled or disabled.
     """
+    name = KioskId(chain, store, kiosk)
+
+    async def work(tx: Transaction) -> dict[str, Any]:
+        await tx.fleet.add(name)
+        await tx.append(Entry(Event.KIOSK_ADDED, tx.now, kiosk=str(name)))
+        return _write_certificate(directory, name, out)  # before the commit: what cannot be written is not added
+
+    show_one(transact(directory, work), as_json=as_json)
+
+
+@app.command()
+def renew(
+    chain: _Id, store: _Id, kiosk: _Id, out: _Out, directory: Directory = DEFAULT_DIRECTORY, as_json: AsJson = False
+) -> None:
+    """Write another client certificate, with a new key, for a kiosk that is known. Earlier ones stay valid."""
+    name = KioskId(chain, store, kiosk)
+
+    async def work(tx: Transaction) -> dict[str, Any]:
+        if not await tx.fleet.kiosks(name):
+            raise NotThere(f"kiosk {name} is not known")
+        await tx.append(Entry(Event.KIOSK_RENEWED, tx.now, kiosk=str(name)))
+        return _write_certificate(directory, name, out)
+
+    show_one(transact(directory, work), as_json=as_json)
+
+
+def _write_certificate(directory: Path, name: KioskId, out: Path) -> dict[str, Any]:
     from centrald import pki
     from centrald.initialize import KIOSK_AUTHORITY, SERVER_AUTHORITY
 
-    name = KioskId(chain, store, kiosk)
+    files = {part: out / part for part in ("kiosk.pem", "kiosk.key", "server-ca.pem")}
+    for path in files.values():
+        if path.exists():
+            raise AlreadyThere(f"{path} exists")
     authority = pki.load(*(directory / part for part in KIOSK_AUTHORITY))
     issued = pki.kiosk_certificate(authority, uri_of(name), str(name), SystemClock().now())
-
-    async def work(tx: Transaction) -> None:
-        await tx.fleet.add(name)
-        await tx.append(Entry(Event.KIOSK_ADDED, tx.now, kiosk=str(name)))
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)  # before the commit: what cannot be written is not added
-        issued.write(out / "kiosk.pem", out / "kiosk.key")
-        pki.write_new(out / "server-ca.pem", (directory / SERVER_AUTHORITY).read_bytes(), mode=0o644)
-
-    transact(directory, work)
-    row = {"kiosk": str(name), "uri": uri_of(name), "directory": str(out)}
-    show_one(row | {"expires_at": issued.certificate.not_valid_after_utc}, as_json=as_json)
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    issued.write(files["kiosk.pem"], files["kiosk.key"])
+    pki.write_new(files["server-ca.pem"], (directory / SERVER_AUTHORITY).read_bytes(), mode=0o644)
+    return {
+        "kiosk": str(name),
+        "uri": uri_of(name),
+        "directory": str(out),
+        "expires_at": issued.certificate.not_valid_after_utc,
+    }
 
 
 @app.command("list")

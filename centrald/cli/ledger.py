@@ -22,7 +22,9 @@ def show_ledger(
     directory: Directory = DEFAULT_DIRECTORY,
     attempt: Annotated[str | None, typer.Option(help="Only this attempt.")] = None,
     reservation: Annotated[str | None, typer.Option(help="Only this reservation.")] = None,
-    contradictions: Annotated[bool, typer.Option(help="Only reports that fit nothing, for people to look at.")] = False,
+    contradictions: Annotated[
+        bool, typer.Option("--contradictions", help="Only reports that fit nothing, for people to look at.")
+    ] = False,
     limit: Limit = 200,
     as_json: AsJson = False,
 ) -> None:

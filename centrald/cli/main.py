@@ -34,7 +34,9 @@ def init(
         list[str] | None,
         typer.Option(help="Host name or address in the server certificate; repeat for more. [localhost, 127.0.0.1]"),
     ] = None,
-    always_open: Annotated[bool, typer.Option(help="Open around the clock, for tests and demonstrations.")] = False,
+    always_open: Annotated[
+        bool, typer.Option("--always-open", help="Open around the clock, for tests and demonstrations.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a directory with keys, a test card authority, TLS certificates, configuration and database.
@@ -69,7 +71,7 @@ def _announce(line: str) -> None:
 def main() -> None:
     """Run the command line; the service's own exceptions become one line and an exit code."""
     try:
-        app()
+        app(prog_name="centrald")
     except (AlreadyThere, NotThere) as error:
         _fail(str(error), Exit.REFUSED)
     except ConfigError as error:

@@ -22,6 +22,7 @@ class Event(Enum):
     RELEASED = "released"
     SILENT = "silent"  # 20 minutes without a report; noticed when next read
     KIOSK_ADDED = "kiosk_added"
+    KIOSK_RENEWED = "kiosk_renewed"
     KIOSK_ENABLED = "kiosk_enabled"  # or its chain or store
     KIOSK_DISABLED = "kiosk_disabled"
     CARD_REGISTERED = "card_registered"

@@ -67,7 +67,13 @@ def test_kiosks_are_added_listed_and_switched(centrald: Centrald, world: World, 
     code, _, err = centrald("kiosk", "add", "c", "s", "k", *there, "--out", tmp_path / "again")
     assert (code, (tmp_path / "again").exists()) == (1, False)
     assert "c/s/k is known already" in err
-    assert centrald("kiosk", "add", "c", "s", "k2", *there, "--out", tmp_path / "k")[0] == 1
+    before = {path: path.read_bytes() for path in (tmp_path / "k").iterdir()}
+    for words in (("add", "c", "s", "k2"), ("renew", "c", "s", "k")):
+        code, _, err = centrald("kiosk", *words, *there, "--out", tmp_path / "k")
+        assert (code, "kiosk.pem exists" in err) == (1, True)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "k").iterdir()}
+    assert centrald("kiosk", "renew", "c", "s", "k", *there, "--out", tmp_path / "k-2")[0] == 0
+    assert centrald("kiosk", "renew", "c", "s", "nobody", *there, "--out", tmp_path / "k-3")[0] == 1
     assert centrald("kiosk", "disable", "c/s", *there)[0] == 0
     enabled = {row["kiosk"]: row["enabled"] for row in lines(centrald("kiosk", "list", *there, "--json")[1])}
     assert enabled == {"c/s/k": False, str(KIOSK): True, "chain-b/store-1/kiosk-1": True}
