@@ -21,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
-PARTS = ("gatewayd", "clients", "centrald", "cardsim", "protos", "tests/rig")
+PARTS = ("gatewayd", "clients", "centrald", "cardsim", "protos", "docs", "tests/rig")
 SCRIPTS = (
     "Makefile",
     "pyproject.toml",
