@@ -19,13 +19,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cardsim import control, persona, store
+from cardsim import control, fault, persona, store
 from cardsim.card import Card
 from cardsim.certificates import AuthorityError
 from cardsim.issue import MasterKeyError, load_master_key
 from cardsim.issue import issue as issue_card
 from cardsim.ledger import Ledger
 from cardsim.slot import CardInSlot, SlotError, Slots
+from cardsim.striking import Faults
 
 REFUSED = 1
 UNREACHABLE = 3
@@ -87,6 +88,9 @@ def run(
     insert: Annotated[
         list[str] | None, typer.Option(metavar="CARD@SLOT", help="Insert at once; may be repeated.")
     ] = None,
+    faults: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Faults to plan at once: one [[fault]] table for each.")
+    ] = None,
 ) -> None:
     """Serve cards to virtual readers until Ctrl-C or SIGTERM.
 
@@ -98,7 +102,8 @@ def run(
         raise typer.BadParameter("two slots of one name, or two cards of one file stem")
     placed = [_placement(text) for text in insert or []]
     with _refusals():
-        asyncio.run(_run(cards, ports, control_socket, ledger.resolve(), placed))
+        planned = fault.load(faults) if faults else []
+        asyncio.run(_run(cards, ports, control_socket, ledger.resolve(), placed, planned))
 
 
 @app.command("insert")
@@ -169,21 +174,26 @@ def main() -> None:
 
 
 async def _run(
-    paths: list[Path], ports: dict[str, int], control_path: Path, ledger_path: Path, placed: list[tuple[str, str]]
+    paths: list[Path],
+    ports: dict[str, int],
+    control_path: Path,
+    ledger_path: Path,
+    placed: list[tuple[str, str]],
+    planned: list[fault.Fault],
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     ledger = Ledger(ledger_path, _now)
-    cards = {
-        path.stem: CardInSlot(path.stem, path, Card(store.load(path), secrets.token_bytes), ledger, asyncio.sleep)
-        for path in paths
-    }
+    faults = Faults(ledger)
+    cards = {path.stem: _device(path, ledger, faults) for path in paths}
     with contextlib.closing(ledger):
         async with asyncio.TaskGroup() as tasks:
-            slots = Slots(ports, cards, ledger, tasks)
+            slots = Slots(ports, cards, ledger, tasks, faults)
             try:
+                for each in planned:
+                    slots.plan(each)
                 async with control.serving(control_path, slots, ledger_path):
                     for card, slot in placed:
                         await slots.insert(card, slot)
@@ -191,6 +201,11 @@ async def _run(
                     await stop.wait()
             finally:
                 await slots.empty()
+
+
+def _device(path: Path, ledger: Ledger, faults: Faults) -> CardInSlot:
+    card = Card(store.load(path), secrets.token_bytes)
+    return CardInSlot(path.stem, path, card, ledger, asyncio.sleep, faults)
 
 
 def _now() -> datetime.datetime:
@@ -225,6 +240,7 @@ def _refusals() -> Iterator[None]:
         OSError,
         SlotError,
         control.ControlError,
+        fault.FaultError,
         persona.PersonaError,
         store.StoreError,
     )

@@ -5,6 +5,10 @@
     {"command": "move", "source": "phone", "target": "kiosk"} → {"ok": true, "connected": true}
     {"command": "show"} or {"command": "show", "card": "card"} → {"ok": true, "cards": [...]}
     {"command": "ledger"}                                     → {"ok": true, "path": "/.../ledger.jsonl"}
+    {"command": "fault_add", "fault": {"at": "verify", "kind": "tear", ...}} → {"ok": true, "id": 1}
+    {"command": "fault_list"}                                 → {"ok": true, "faults": [...]}
+    {"command": "fault_clear"}                                → {"ok": true, "cleared": 1}
+    {"command": "fault_release"}, also with "id": 1           → {"ok": true, "released": [1]}
 
 What cannot be carried out is answered {"ok": false, "error": "why"}. A connection takes any number of requests.
 """
@@ -20,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from cardsim.fault import Fault, FaultError
 from cardsim.slot import SlotError, Slots
 
 REQUEST_LIMIT = 65_536  # bytes of one line
@@ -64,7 +69,27 @@ class ShowLedger(msgspec.Struct, tag_field="command", tag="ledger", forbid_unkno
     """Say where the ledger is."""
 
 
-Request = Insert | Remove | Move | Show | ShowLedger
+class FaultAdd(msgspec.Struct, tag_field="command", tag="fault_add", forbid_unknown_fields=True):
+    """Plan a fault."""
+
+    fault: Fault
+
+
+class FaultList(msgspec.Struct, tag_field="command", tag="fault_list", forbid_unknown_fields=True):
+    """List the faults, waiting and fired."""
+
+
+class FaultClear(msgspec.Struct, tag_field="command", tag="fault_clear", forbid_unknown_fields=True):
+    """Forget all faults and let go what they hold."""
+
+
+class FaultRelease(msgspec.Struct, tag_field="command", tag="fault_release", forbid_unknown_fields=True):
+    """Let a mute card go on: of one fault, or of all."""
+
+    id: int | None = None
+
+
+Request = Insert | Remove | Move | Show | ShowLedger | FaultAdd | FaultList | FaultClear | FaultRelease
 Answer = dict[str, Any]
 
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -106,7 +131,7 @@ def _bound(path: Path) -> Iterator[socket.socket]:
 async def _respond(slots: Slots, ledger_path: Path, line: bytes) -> Answer:
     try:
         return {"ok": True, **await _perform(slots, ledger_path, _decoder.decode(line))}
-    except (SlotError, msgspec.DecodeError) as error:
+    except (SlotError, FaultError, msgspec.DecodeError) as error:
         return {"ok": False, "error": str(error)}
 
 
@@ -122,6 +147,14 @@ async def _perform(slots: Slots, ledger_path: Path, request: Request) -> Answer:
             return {"cards": slots.show(card_name)}
         case ShowLedger():
             return {"path": str(ledger_path)}
+        case FaultAdd(fault):
+            return {"id": slots.plan(fault)}
+        case FaultList():
+            return {"faults": slots.faults.describe()}
+        case FaultClear():
+            return {"cleared": slots.faults.clear()}
+        case FaultRelease(number):
+            return {"released": slots.faults.release(number)}
 
 
 def call(path: Path, request: Request) -> Answer:

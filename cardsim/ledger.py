@@ -33,6 +33,11 @@ class Ledger:
         """Record that something other than an APDU happened: power_on, reset, insert, remove ..."""
         self._append({"event": event, **facts})
 
+    def fault(self, card: str, slot: str, apdu: bytes, facts: Mapping[str, object]) -> int:
+        """Record that a planned fault struck at this APDU, and return the entry's number."""
+        self._append({"event": "fault", "card": card, "slot": slot, **_command(apdu), **facts})
+        return self._sequence
+
     def exchange(
         self,
         card: str,
@@ -48,8 +53,7 @@ class Ledger:
                 "event": "apdu",
                 "card": card,
                 "slot": slot,
-                "command": command_name(apdu[1]) if len(apdu) > 1 else "",
-                "apdu": mask(apdu),
+                **_command(apdu),
                 "answer": answer[:-STATUS_LENGTH].hex().upper(),
                 "status": answer[-STATUS_LENGTH:].hex().upper(),
                 "before": before,
@@ -78,6 +82,10 @@ def mask(apdu: bytes) -> str:
     start = HEADER_LENGTH + (3 if command.extended else 1)  # Lc
     tail = apdu[start + len(command.data) :]
     return f"{apdu[:start].hex().upper()}[{len(command.data)}]{tail.hex().upper()}"
+
+
+def _command(apdu: bytes) -> dict[str, str]:
+    return {"command": command_name(apdu[1]) if len(apdu) > 1 else "", "apdu": mask(apdu)}
 
 
 def _last_sequence(path: Path) -> int:

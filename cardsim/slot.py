@@ -10,8 +10,10 @@ from pathlib import Path
 
 from cardsim import store
 from cardsim.card import ATR, Card
+from cardsim.fault import Fault
 from cardsim.ledger import Ledger
-from cardsim.vpcd import VpcdLink
+from cardsim.striking import Faults
+from cardsim.vpcd import Departed, Interrupted, VpcdLink
 
 CONNECT_SECONDS = 1.0
 
@@ -23,11 +25,17 @@ class SlotError(Exception):
 class CardInSlot:
     """A card as the reader's device: keeps its memory on disk and every exchange in the ledger.
 
-    `transmit` is the one place where an APDU passes between reader and card; faults belong there, too.
+    `transmit` is the one place where an APDU passes between reader and card, so faults strike there.
     """
 
     def __init__(
-        self, name: str, path: Path, card: Card, ledger: Ledger, sleep: Callable[[float], Awaitable[None]]
+        self,
+        name: str,
+        path: Path,
+        card: Card,
+        ledger: Ledger,
+        sleep: Callable[[float], Awaitable[None]],
+        faults: Faults | None = None,
     ) -> None:
         self.name = name
         self.path = path
@@ -35,6 +43,7 @@ class CardInSlot:
         self.slot = ""
         self._ledger = ledger
         self._sleep = sleep
+        self._faults = faults or Faults(ledger)
 
     def power_on(self) -> None:
         """See `vpcd.Device`."""
@@ -56,8 +65,12 @@ class CardInSlot:
         """See `vpcd.Device`."""
         return ATR
 
-    async def transmit(self, apdu: bytes) -> bytes:
-        """See `vpcd.Device`. The memory is on disk before the answer leaves."""
+    async def transmit(self, apdu: bytes) -> bytes | Interrupted:
+        """See `vpcd.Device`. The memory is on disk before the answer leaves. Raises Departed for a card that left."""
+        return await self._faults.transmit(self, apdu)
+
+    async def carry_out(self, apdu: bytes) -> bytes:
+        """See `striking.Victim`."""
         card = self.card
         before, memory_before = card.snapshot(), card.memory.mutable_state()
         answer = card.transmit(apdu)
@@ -67,6 +80,11 @@ class CardInSlot:
         if card.delay:
             await self._sleep(card.delay)
         return answer
+
+    def receive(self, apdu: bytes) -> None:
+        """See `striking.Victim`."""
+        unchanged = self.card.snapshot()
+        self._ledger.exchange(self.name, self.slot, apdu, b"", unchanged, unchanged)
 
     def _record(self, event: str) -> None:
         self._ledger.event(event, card=self.name, slot=self.slot)
@@ -91,12 +109,17 @@ class Slots:
         cards: Mapping[str, CardInSlot],
         ledger: Ledger,
         tasks: asyncio.TaskGroup,
+        faults: Faults | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.ports = ports
         self.cards = cards
         self._ledger = ledger
         self._tasks = tasks
+        self._sleep = sleep
+        self.faults = faults or Faults(ledger)
         self._insertions: dict[str, _Insertion] = {}
+        self._returns: dict[str, asyncio.Task[None]] = {}
 
     async def insert(self, card_name: str, slot: str) -> bool:
         """Put a card into a slot and return whether the reader has taken it within a second.
@@ -109,9 +132,9 @@ class Slots:
             raise SlotError(f"slot {slot} holds {self._insertions[slot].card.name}")
         if card.slot:
             raise SlotError(f"{card_name} is in slot {card.slot}")
-        card.slot = slot
-        link = VpcdLink(port, card, lambda connected: self._connection_changed(card, connected))
-        self._insertions[slot] = _Insertion(card, link, self._tasks.create_task(link.run()))
+        self._forget_return(slot)
+        link = self._link(card, slot, port)
+        self._hold(card, slot, link)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(link.connected.wait(), CONNECT_SECONDS)
         return link.connected.is_set()
@@ -119,6 +142,7 @@ class Slots:
     async def remove(self, slot: str) -> str:
         """Take the card out of a slot and return its name. Raises SlotError when there is none."""
         self._port(slot)
+        self._forget_return(slot)
         insertion = self._insertions.pop(slot, None)
         if insertion is None:
             raise SlotError(f"slot {slot} is empty")
@@ -136,13 +160,74 @@ class Slots:
 
     async def empty(self) -> None:
         """Take every card out."""
+        for slot in tuple(self._returns):
+            self._forget_return(slot)
         for slot in tuple(self._insertions):
             await self.remove(slot)
+
+    def plan(self, fault: Fault) -> int:
+        """Plan a fault and return its number. Raises SlotError for a card or slot that is not there."""
+        if fault.other is not None:
+            self._card(fault.other)
+        if fault.slot is not None:
+            self._port(fault.slot)
+        return self.faults.add(fault)
 
     def show(self, card_name: str | None = None) -> list[dict[str, object]]:
         """Describe one card, or all of them: place, state, and every secret's value and counter. Raises SlotError."""
         shown = [self._card(card_name)] if card_name else list(self.cards.values())
         return [self._describe(card) for card in shown]
+
+    def _link(self, card: CardInSlot, slot: str, port: int) -> VpcdLink:
+        return VpcdLink(
+            port,
+            card,
+            lambda connected: self._connection_changed(card, connected),
+            lambda departure: self._leave(card, slot, departure),
+        )
+
+    def _hold(self, card: CardInSlot, slot: str, link: VpcdLink, after: asyncio.Task[None] | None = None) -> None:
+        card.slot = slot
+        task = self._tasks.create_task(self._run(card, slot, link, after))
+        self._insertions[slot] = _Insertion(card, link, task)
+
+    async def _run(self, card: CardInSlot, slot: str, link: VpcdLink, after: asyncio.Task[None] | None) -> None:
+        """Run a link, after the one before it in this slot, until the card departs."""
+        if after:
+            await asyncio.wait([after])
+            card.slot = slot
+        try:
+            await link.run()
+        except Departed:
+            card.slot = ""
+
+    async def _leave(self, card: CardInSlot, slot: str, departure: Departed) -> None:
+        """Prepare what comes after a card that departs; it is gone when this returns."""
+        del self._insertions[slot]
+        if departure.seconds is None:
+            return
+        successor = self._card(departure.successor or card.name)
+        if departure.seconds:
+            returning = self._return(successor.name, slot, departure.seconds)
+            self._returns[slot] = self._tasks.create_task(returning)
+            return
+        if successor.slot not in ("", slot):
+            await self.remove(successor.slot)
+        link = self._link(successor, slot, self.ports[slot])
+        with contextlib.suppress(ConnectionError):  # no reader any more: it is tried again
+            await link.queue()
+        self._hold(successor, slot, link, after=asyncio.current_task())
+
+    async def _return(self, card_name: str, slot: str, seconds: float) -> None:
+        await self._sleep(seconds)
+        del self._returns[slot]
+        if other := self.cards[card_name].slot:
+            await self.remove(other)
+        await self.insert(card_name, slot)
+
+    def _forget_return(self, slot: str) -> None:
+        if returning := self._returns.pop(slot, None):
+            returning.cancel()
 
     def _describe(self, card: CardInSlot) -> dict[str, object]:
         insertion = self._insertions.get(card.slot)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from cardsim import control
+from cardsim.fault import Fault, Kind, Point
+from cardsim.fault import Fault
 from tests.rig.pcscd import VirtualReader
 from tests.rig.process import BIN, Process, RigError, run
 from tests.rig.site import Site
@@ -155,6 +160,41 @@ class CardSimulator(Part):
     def move(self, source: str, target: str) -> None:
         """Take the card out of one slot and put it into another."""
         control.call(self.control, control.Move(source, target))
+
+    def plan(self, at: str, kind: str, point: str = "after_effect", **more: Any) -> int:
+        """Plan a fault at a command from now on (`verify#2`) and return its number; see docs/CARDSIM.md."""
+        planned = msgspec.convert({"at": at, "kind": kind, "point": point, **more}, Fault)
+        number = control.call(self.control, control.FaultAdd(planned))["id"]
+        assert isinstance(number, int)
+        return number
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the planned faults, each with `state` waiting or fired and the ledger's `seq`."""
+        faults: list[dict[str, Any]] = control.call(self.control, control.FaultList())["faults"]
+        return faults
+
+    def struck(self, number: int) -> bool:
+        """Whether this fault has fired."""
+        (fault,) = (fault for fault in self.faults() if fault["id"] == number)
+        return bool(fault["state"] == "fired")
+
+    def release(self) -> None:
+        """Let a mute card go on."""
+        control.call(self.control, control.FaultRelease())
+
+    def clear_faults(self) -> None:
+        """Forget all faults and let go what they hold."""
+        control.call(self.control, control.FaultClear())
+
+    @contextlib.contextmanager
+    def held(self, command: str) -> Iterator[None]:
+        """Let a card carry out the next command of this name, and keep its answer back until the block ends."""
+        fault = Fault(at=command.lower().replace(" ", "_"), kind=Kind.MUTE, point=Point.AFTER_EFFECT)
+        control.call(self.control, control.FaultAdd(fault))
+        try:
+            yield
+        finally:
+            control.call(self.control, control.FaultClear())
 
     def show(self, card: str) -> dict[str, Any]:
         """Return the card's whole state, secret values included."""
