@@ -40,6 +40,7 @@ def simulator(tmp_path: Path, site: Site, private_pcscd: PrivatePcscd) -> Iterat
         log=tmp_path / "cardsim.log",
     ) as running:
         yield running
+    private_pcscd.wait_until_empty()
 
 
 @pytest.fixture

@@ -224,10 +224,18 @@ class PrivatePcscd:
                 prefix=("sh", "-c", HAND_OVER, "sh", "setpriv", *user, *DIES_WITH_PARENT[1:]),
             )
 
-    def _wait_for_readers(self) -> None:
+    def wait_until_empty(self) -> None:
+        """Wait until no card is seen in any reader. Raises RigError.
+
+        The service looks every 0.4 s: a card that replaces another one in between is taken for the same, and is not
+        powered.
+        """
+        self._wait_for_readers("--empty")
+
+    def _wait_for_readers(self, *options: str) -> None:
         names = [reader.name for reader in self.readers.values()]
         script = Path(__file__).with_name("readers.py")
-        run([sys.executable, script, *names], env=self.environment)
+        run([sys.executable, script, *options, *names], env=self.environment)
 
 
 def free_port_pairs(count: int) -> Iterator[int]:
