@@ -10,26 +10,23 @@ import contextlib
 import datetime
 import secrets
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from cardsim import control, fault, persona, store
+from cardsim import control, fault, fault_cli, persona, store
 from cardsim.card import Card
-from cardsim.certificates import AuthorityError
-from cardsim.issue import MasterKeyError, load_master_key
+from cardsim.console import ControlOption, JsonOption, call, refusals
 from cardsim.issue import issue as issue_card
+from cardsim.issue import load_master_key
 from cardsim.ledger import Ledger
-from cardsim.slot import CardInSlot, SlotError, Slots
+from cardsim.slot import CardInSlot, Slots
 from cardsim.striking import Faults
 
-REFUSED = 1
-UNREACHABLE = 3
 LAST_PORT = 65_535
 READABLE_DIGITS = 64  # of a long field in the text form of the log
 
@@ -43,10 +40,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-ControlOption = Annotated[
-    Path, typer.Option("--control", envvar="CARDSIM_CONTROL", help="Control socket of the running simulator.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+app.add_typer(fault_cli.app, name="fault")
 
 
 @app.command()
@@ -65,7 +59,7 @@ def issue(
 
     Existing files are not overwritten.
     """
-    with _refusals():
+    with refusals():
         if registry.exists():
             raise FileExistsError(f"{registry} exists")
         chosen = persona.load(persona_name).with_values(signing_password=signing_password, user_pin=user_pin)
@@ -101,7 +95,7 @@ def run(
     if len(ports) < len(slots) or len({path.stem for path in cards}) < len(cards):
         raise typer.BadParameter("two slots of one name, or two cards of one file stem")
     placed = [_placement(text) for text in insert or []]
-    with _refusals():
+    with refusals():
         planned = fault.load(faults) if faults else []
         asyncio.run(_run(cards, ports, control_socket, ledger.resolve(), placed, planned))
 
@@ -109,20 +103,20 @@ def run(
 @app.command("insert")
 def insert_card(card: str, slot: str, control_socket: ControlOption) -> None:
     """Put CARD into SLOT. Says so when the reader has not taken it yet; it is tried until the card is removed."""
-    if not _call(control_socket, control.Insert(card, slot))["connected"]:
+    if not call(control_socket, control.Insert(card, slot))["connected"]:
         typer.echo(f"{card} waits for the reader of {slot}", err=True)
 
 
 @app.command()
 def remove(slot: str, control_socket: ControlOption) -> None:
     """Take the card out of SLOT."""
-    _call(control_socket, control.Remove(slot))
+    call(control_socket, control.Remove(slot))
 
 
 @app.command()
 def move(source: str, target: str, control_socket: ControlOption) -> None:
     """Move the card in slot SOURCE to slot TARGET, as a citizen carries it from the phone to the kiosk."""
-    if not _call(control_socket, control.Move(source, target))["connected"]:
+    if not call(control_socket, control.Move(source, target))["connected"]:
         typer.echo(f"the card waits for the reader of {target}", err=True)
 
 
@@ -133,7 +127,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Dump cards: where each is, and every secret's value and tries left (this is a simulator)."""
-    shown: list[dict[str, Any]] = _call(control_socket, control.Show(card))["cards"]
+    shown: list[dict[str, Any]] = call(control_socket, control.Show(card))["cards"]
     if as_json:
         typer.echo(msgspec.json.encode(shown))
         return
@@ -161,8 +155,8 @@ def log(
     if ledger is None:
         if control_socket is None:
             raise typer.BadParameter("give --ledger, or --control of a running simulator")
-        ledger = Path(_call(control_socket, control.ShowLedger())["path"])
-    with _refusals():
+        ledger = Path(call(control_socket, control.ShowLedger())["path"])
+    with refusals():
         lines = ledger.read_text().splitlines()
     for line in lines:
         typer.echo(line if as_json else _readable(msgspec.json.decode(line)))
@@ -224,42 +218,6 @@ def _placement(text: str) -> tuple[str, str]:
     if not (card and separator and slot):
         raise typer.BadParameter(f"--insert {text}: expected CARD@SLOT")
     return card, slot
-
-
-def _call(path: Path, request: control.Request) -> control.Answer:
-    with _refusals():
-        return control.call(path, request)
-
-
-@contextlib.contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn what may be expected to go wrong into a message and an exit code."""
-    expected = (
-        AuthorityError,
-        MasterKeyError,
-        OSError,
-        SlotError,
-        control.ControlError,
-        fault.FaultError,
-        persona.PersonaError,
-        store.StoreError,
-    )
-    try:
-        yield
-    except control.UnreachableError as error:
-        _fail(error, UNREACHABLE)
-    except expected as error:
-        _fail(error, REFUSED)
-    except ExceptionGroup as group:  # from the task group of `run`
-        first, *_ = group.exceptions
-        if not isinstance(first, expected):
-            raise
-        _fail(first, REFUSED)
-
-
-def _fail(error: Exception, code: int) -> NoReturn:
-    typer.echo(f"cardsim: {error}", err=True)
-    raise typer.Exit(code) from None
 
 
 def _readable(entry: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from typing import Any, Self
 import msgspec
 
 from cardsim import control
-from cardsim.fault import Fault, Kind, Point
 from cardsim.fault import Fault
 from tests.rig.pcscd import VirtualReader
 from tests.rig.process import BIN, Process, RigError, run
@@ -187,14 +186,20 @@ class CardSimulator(Part):
         control.call(self.control, control.FaultClear())
 
     @contextlib.contextmanager
+    def fault(self, at: str, kind: str, point: str = "after_effect", **more: Any) -> Iterator[int]:
+        """Plan a fault for a block, which fails when its end comes and the fault has not fired."""
+        number = self.plan(at, kind, point, **more)
+        yield number
+        assert self.struck(number), f"no {kind} {point} at {at}"
+
+    @contextlib.contextmanager
     def held(self, command: str) -> Iterator[None]:
         """Let a card carry out the next command of this name, and keep its answer back until the block ends."""
-        fault = Fault(at=command.lower().replace(" ", "_"), kind=Kind.MUTE, point=Point.AFTER_EFFECT)
-        control.call(self.control, control.FaultAdd(fault))
+        self.plan(command.lower().replace(" ", "_"), "mute")
         try:
             yield
         finally:
-            control.call(self.control, control.FaultClear())
+            self.clear_faults()
 
     def show(self, card: str) -> dict[str, Any]:
         """Return the card's whole state, secret values included."""
