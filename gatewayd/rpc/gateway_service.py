@@ -47,9 +47,13 @@ class GatewayService(gateway_grpc.GatewayServiceServicer):
         """See the proto."""
         try:
             record = await self._manager.attempt(request.attempt_id)
+            running = self._manager.running_state(request.attempt_id)
+            if record is not None and record.outcome is None and running is None:  # it may have ended in between
+                record = await self._manager.attempt(request.attempt_id)
         except JournalUnavailable:
             await refuse(context, ErrorReason.JOURNAL_UNAVAILABLE)
         if record is None:
             await refuse(context, ErrorReason.ATTEMPT_NOT_FOUND)
-        running = self._manager.running_state(request.attempt_id)
+        if record.outcome is None and running is None:  # the journal could not take its outcome: a restart will tell
+            await refuse(context, ErrorReason.JOURNAL_UNAVAILABLE)
         return gateway.GetAttemptResponse(attempt=mapping.attempt(record, running))

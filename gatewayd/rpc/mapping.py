@@ -58,6 +58,7 @@ def status(known: Status) -> gateway.Status:
         pending_reports=known.pending,
         kiosk_id=known.kiosk_id,
         version=known.version,
+        central_detail=known.central_detail,
     )
     if known.running_state is not None:
         message.running_state = state(known.running_state)

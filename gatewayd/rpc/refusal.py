@@ -31,7 +31,7 @@ class ErrorReason(Enum):
     ATTEMPT_NOT_FOUND = (grpc.StatusCode.NOT_FOUND, "this daemon never accepted that attempt id")
     PAGE_SIZE_INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "page_size: at most 200")
     PAGE_TOKEN_INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "page_token: not one of this daemon's")
-    JOURNAL_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "the journal cannot be read")
+    JOURNAL_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "the journal is unavailable")
     METHOD_UNKNOWN = (grpc.StatusCode.UNIMPLEMENTED, "this socket does not offer that method")
     INTERNAL_CANCELLATION = (grpc.StatusCode.ABORTED, "internal cancellation")
     INTERNAL_ERROR = (grpc.StatusCode.INTERNAL, "internal error")
