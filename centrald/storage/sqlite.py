@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from centrald.errors import ConfigError
+from centrald.storage.onehop import connect
 
 _BUSY_SECONDS = 5.0  # a command line and the service share the file
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
@@ -52,7 +54,7 @@ def engine(url: sa.URL, *, checkpoints: bool) -> AsyncEngine:
         poolclass=AsyncAdaptedQueuePool,
         pool_size=1,
         max_overflow=0,
-        connect_args={"timeout": _BUSY_SECONDS},
+        async_creator=partial(connect, url.database or ":memory:", _BUSY_SECONDS),
     )
 
     @sa.event.listens_for(made.sync_engine, "connect")
