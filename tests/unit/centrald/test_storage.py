@@ -134,3 +134,15 @@ async def test_a_moment_without_zone_is_a_mistake() -> None:
 def test_other_databases_are_not_there_yet(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match=r"storage\.url"):
         Database.open(url, tmp_path, ManualClock())
+
+
+async def test_many_rows_at_once_and_errors_come_back_as_they_are(world: World) -> None:
+    rows = [{"id": name, "enabled": True} for name in ("x", "y")]
+    async with world.database.transaction() as tx:
+        await tx._connection.execute(sa.insert(schema.chain), rows)
+        found = await tx._connection.execute(sa.select(schema.chain.c.id).order_by(schema.chain.c.id))
+        assert list(found.scalars()) == ["chain-a", "chain-b", "x", "y"]
+        with pytest.raises(DatabaseError, match="UNIQUE"):
+            await tx._connection.execute(sa.insert(schema.chain), rows)
+        with pytest.raises(DatabaseError, match="no such table"):
+            await tx._connection.execute(sa.text("SELECT * FROM nothing"))
