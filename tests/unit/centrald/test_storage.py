@@ -145,4 +145,4 @@ async def test_many_rows_at_once_and_errors_come_back_as_they_are(world: World) 
         with pytest.raises(DatabaseError, match="UNIQUE"):
             await tx._connection.execute(sa.insert(schema.chain), rows)
         with pytest.raises(DatabaseError, match="no such table"):
-            await tx._connection.execute(sa.text("SELECT * FROM nothing"))
+            await tx._connection.execute(sa.text("SELECT * FROM nowhere"))
