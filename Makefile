@@ -94,4 +94,4 @@ check-protos:
 	buf lint protos
 	buf format --diff --exit-code protos
 check-tests:
-	python -m pytest -n 2 $(PYTEST_ARGS)
+	python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
