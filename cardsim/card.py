@@ -31,6 +31,7 @@ from cardsim.commands import (
     INS_READ_BINARY,
     INS_RESET_RETRY_COUNTER,
     INS_SELECT,
+    INS_SET_PUBLIC_KEY,
     INS_VERIFY,
     RESET_NEW_VALUE_ONLY,
     SELECT_BY_NAME,
@@ -47,6 +48,7 @@ from cardsim.memory import (
     JPKI_AID,
     KeyFile,
     Memory,
+    OpaqueFile,
     RandomBytes,
     ReferenceFile,
     TransparentFile,
@@ -85,6 +87,7 @@ class Card:
             (CLA_PLAIN, INS_GET_CHALLENGE): self._get_challenge,
             (CLA_PLAIN, INS_PERFORM_SECURITY_OPERATION): self._sign,
             (CLA_PROPRIETARY, INS_PERFORM_SECURITY_OPERATION): self._sign,
+            (CLA_PROPRIETARY, INS_SET_PUBLIC_KEY): self._set_public_key,
             (CLA_PROPRIETARY, INS_INITIALIZE_UPDATE): self._initialize_update,
         }
 
@@ -107,10 +110,13 @@ class Card:
         return self._session is not None
 
     def transmit(self, apdu: bytes) -> bytes:
-        """Carry one command out and return data and status word; b"" from a card without power. Never raises."""
-        self.delay = 0.0
+        """Carry one command out and return data and status word; b"" for no answer at all. Never raises.
+
+        A card without power does not answer, and neither does a mute one.
+        """
+        self.delay = self.memory.habits.answer_seconds
         session = self._session
-        if session is None:
+        if session is None or self.memory.habits.mute:
             return b""
         try:
             return respond(self._perform(session, apdu), Status.DONE)
@@ -243,6 +249,12 @@ class Card:
         demand_parameters(command.p1 == 0 and command.p2 == 0)
         return self._random(command.expected)
 
+    def _set_public_key(self, session: Session, command: Command) -> bytes:
+        """Refuse by length, as measured with made-up data: nobody here has a certificate the issuer signed."""
+        if not isinstance(session.named_file(command.p2), OpaqueFile):
+            raise CardError(Status.WRONG_KIND_OF_FILE)
+        raise CardError(Status.WRONG_LENGTH)
+
     # The secure channel
 
     def _initialize_update(self, session: Session, command: Command) -> bytes:
@@ -255,7 +267,7 @@ class Card:
             raise CardError(Status.REFERENCE_NOT_FOUND)
         demand_length(len(command.data) == scp03.CHALLENGE_LENGTH)
         demand_length(command.expected in (None, SHORT_LE_MAXIMUM))
-        self.delay = channel_delay(memory.failures)
+        self.delay += channel_delay(memory.failures)
         card_challenge = self._random(scp03.CHALLENGE_LENGTH)
         session.offer = scp03.Offer(keys, command.data, card_challenge)
         key_information = bytes((command.p1, scp03.PROTOCOL, scp03.PARAMETERS))

@@ -50,7 +50,7 @@ def issue(
     out: Annotated[Path, typer.Option(help="The card to make. Holds every secret in clear; mode 0600.")],
     registry: Annotated[Path, typer.Option(help="The entry for the centre's registry to make.")],
     persona_name: Annotated[
-        str, typer.Option("--persona", help=f"One of {', '.join(persona.names())}; or the path of a TOML file.")
+        str, typer.Option("--persona", help=f"One of {', '.join(persona.names())}; or a TOML file.")
     ] = persona.DEFAULT,
     user_pin: Annotated[str | None, typer.Option(help="4 digits, instead of the persona's.")] = None,
     signing_password: Annotated[str | None, typer.Option(help="6-16 of A-Z and 0-9, instead of the persona's.")] = None,
@@ -66,9 +66,12 @@ def issue(
         issued = issue_card(authority, load_master_key(master_key), chosen, now=_now())
         store.save(issued.memory, out, exclusive=True)
         if issued.registry_entry is None:
-            typer.echo("no registry entry: a card without a signing certificate has nothing to reset", err=True)
+            typer.echo("no registry entry: the centre does not know such a card", err=True)
             return
         registry.write_bytes(msgspec.json.encode(issued.registry_entry) + b"\n")
+        for each in chosen.revoked:
+            serial = issued.registry_entry.user_certificate_serial
+            typer.echo(f"tell the centre: centrald card revoke {serial} --certificate {each}", err=True)
 
 
 @app.command()

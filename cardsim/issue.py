@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -16,8 +16,18 @@ from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.kdf.kbkdf import KBKDFCMAC, CounterLocation, Mode
 
 from cardsim import certificates, memory
-from cardsim.memory import Application, ChannelMemory, ElementaryFile, KeyFile, Memory, ReferenceFile, ReferenceName
-from cardsim.persona import Persona
+from cardsim.memory import (
+    Application,
+    ChannelMemory,
+    ElementaryFile,
+    Habits,
+    KeyFile,
+    Memory,
+    OpaqueFile,
+    ReferenceFile,
+    ReferenceName,
+)
+from cardsim.persona import Certificate, Persona
 from cardsim.scp03 import StaticKeys
 
 SIGNING_PASSWORD_PROCEDURE = 1  # jpkireset.central.v1.Procedure
@@ -27,6 +37,7 @@ STATIC_KEY_LENGTH = 16
 DIVERSIFICATION_LENGTH = 10
 KEY_LABELS = (b"JPKI-RESET K-ENC", b"JPKI-RESET K-MAC")
 
+EXPIRED_AGE = timedelta(days=366 * 7)  # more than the longest validity, from one birthday to the sixth after it
 CERTIFICATE_SPACE = 2_048  # bytes an EF reserves for a certificate; the rest is filler
 FILLER = b"\xff"
 RSA_BITS = 2_048
@@ -66,7 +77,7 @@ class CardKeys:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Issued:
-    """A new card; the registry entry is None for one without a signing certificate, which cannot be reset."""
+    """A new card; the registry entry is None for one that the centre is not to know, or that cannot be reset."""
 
     memory: Memory
     registry_entry: RegistryEntry | None
@@ -116,16 +127,25 @@ def issue(
     diversification = diversification_data or secrets.token_bytes(DIVERSIFICATION_LENGTH)
     user_authority = certificates.load_authority(authority_directory, "user")
     signing_authority = certificates.load_authority(authority_directory, "sign")
-    lifetime = certificates.lifetime(now, persona.holder.birth_date)
-    user = certificates.issue_user_certificate(user_authority, keys.user.public_key(), lifetime)
+    user_lifetime, signing_lifetime = (_lifetime(persona, which, now) for which in ("user", "signing"))
+    user = certificates.issue_user_certificate(user_authority, keys.user.public_key(), user_lifetime)
     signing = certificates.issue_signing_certificate(
-        signing_authority, keys.signing.public_key(), lifetime, persona.holder
+        signing_authority, keys.signing.public_key(), signing_lifetime, persona.holder
     )
     files = _jpki_files(persona, keys, _der(user), _der(signing), user_authority.der, signing_authority.der)
-    static = derive_static_keys(master_key, SIGNING_PASSWORD_PROCEDURE, key_version, diversification)
-    card = Memory(_applications(persona, files), ChannelMemory(diversification, {key_version: static}))
-    entry = _registry_entry(user, user_authority.key_id, signing, diversification, key_version)
-    return Issued(card, entry if persona.signing_certificate else None, user, signing)
+    issuing_key = master_key if persona.genuine_keys else secrets.token_bytes(MASTER_KEY_LENGTH)
+    static = derive_static_keys(issuing_key, SIGNING_PASSWORD_PROCEDURE, key_version, diversification)
+    channel = ChannelMemory(diversification, {key_version: static})
+    card = Memory(_applications(persona, files), channel, Habits(persona.answer_seconds, persona.mute))
+    known = persona.registered and persona.signing_certificate and persona.application
+    entry = _registry_entry(user, user_authority.key_id, signing, diversification, key_version) if known else None
+    return Issued(card, entry, user, signing)
+
+
+def _lifetime(persona: Persona, which: Certificate, now: datetime) -> certificates.Lifetime:
+    """Return the validity of one of the two certificates; an expired one was issued long ago."""
+    issued = now - EXPIRED_AGE if which in persona.expired else now
+    return certificates.lifetime(issued, persona.holder.birth_date)
 
 
 def _registry_entry(
@@ -145,8 +165,11 @@ def _registry_entry(
 def _applications(persona: Persona, jpki_files: Mapping[int, ElementaryFile]) -> tuple[Application, ...]:
     resident_register = {memory.EF_RESIDENT_REGISTER_PIN: ReferenceFile(persona.reference(ReferenceName.JUKI_PIN))}
     text_input = {memory.EF_TEXT_INPUT_PIN: ReferenceFile(persona.reference(ReferenceName.TEXT_INPUT_PIN))}
+    issuer_domain = Application("issuer security domain", memory.ISSUER_DOMAIN_AID)
+    if not persona.application:
+        return (issuer_domain,)
     return (
-        Application("issuer security domain", memory.ISSUER_DOMAIN_AID),
+        issuer_domain,
         Application("JPKI", memory.JPKI_AID, jpki_files),
         Application("resident register", memory.RESIDENT_REGISTER_AID, resident_register),
         Application("text input support", memory.TEXT_INPUT_AID, text_input),
@@ -167,6 +190,7 @@ def _jpki_files(
         memory.EF_FLAGS: transparent(bytes((flag, CERTIFICATE_PRESENT, 0))),
         memory.EF_USER_CERTIFICATE: transparent(_physical(user)),
         memory.EF_USER_AUTHORITY: transparent(_physical(user_authority)),
+        memory.EF_INSTITUTION_KEY: OpaqueFile(),
         memory.EF_USER_KEY: KeyFile(keys.user, pin),
         memory.EF_USER_PIN: ReferenceFile(persona.reference(pin)),
         memory.EF_SIGNING_KEY: KeyFile(keys.signing, password),

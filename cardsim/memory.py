@@ -23,6 +23,7 @@ EF_TOKEN_INFO = 0x0006
 EF_FLAGS = 0x0008
 EF_USER_CERTIFICATE = 0x000A
 EF_USER_AUTHORITY = 0x000B
+EF_INSTITUTION_KEY = 0x0016  # 特定機関認証
 EF_USER_KEY = 0x0017
 EF_USER_PIN = 0x0018
 EF_SIGNING_KEY = 0x001A
@@ -106,7 +107,12 @@ class KeyFile:
     guard: ReferenceName
 
 
-ElementaryFile = TransparentFile | ReferenceFile | KeyFile
+@dataclass(frozen=True, slots=True)
+class OpaqueFile:
+    """An EF that can be selected and named in a command, and gives nothing away."""
+
+
+ElementaryFile = TransparentFile | ReferenceFile | KeyFile | OpaqueFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +137,21 @@ class ChannelMemory:
     failures: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How this chip behaves: the seconds each answer takes on top, and whether it answers any command at all."""
+
+    answer_seconds: float = 0.0
+    mute: bool = False
+
+
 @dataclass(slots=True)
 class Memory:
     """All of it. The first application is the one selected at power-up."""
 
     applications: tuple[Application, ...]
     channel: ChannelMemory
+    habits: Habits = Habits()
 
     def application_by_name(self, aid: bytes) -> Application | None:
         """Return the first application whose identifier starts with these bytes (ISO/IEC 7816-4:2020, 11.2.2)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -38,15 +38,31 @@ class Holder(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     address: str
 
 
+Certificate = Literal["user", "signing"]
+
+
 class Persona(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A card's starting condition. `signing_certificate` false makes the card of a child under 15."""
+    """A card's starting condition.
+
+    `signing_certificate` false makes the card of a child under 15, `application` false a card that is not Japanese at
+    all. `expired` and `revoked` name certificates; revocation is the centre's to record. A card that is not
+    `registered` gets no entry for the centre; without `genuine_keys` its channel keys are not those of its entry.
+    `answer_seconds` are added to every answer, and a `mute` card gives none.
+    """
 
     description: str
     values: PerReference[str]
     tries: PerReference[int]
     holder: Holder
+    application: bool = True
     signing_certificate: bool = True
     token_label: str = MY_NUMBER_CARD_LABEL
+    expired: tuple[Certificate, ...] = ()
+    revoked: tuple[Certificate, ...] = ()
+    registered: bool = True
+    genuine_keys: bool = True
+    answer_seconds: float = 0.0
+    mute: bool = False
 
     def reference(self, name: ReferenceName) -> Reference:
         """Return the reference datum this persona starts with."""

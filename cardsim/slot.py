@@ -79,6 +79,8 @@ class CardInSlot:
         self._ledger.exchange(self.name, self.slot, apdu, answer, before, card.snapshot())
         if card.delay:
             await self._sleep(card.delay)
+        if card.powered and card.memory.habits.mute:
+            await asyncio.Event().wait()  # until the card is lifted, or the reader is gone
         return answer
 
     def receive(self, apdu: bytes) -> None:

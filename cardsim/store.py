@@ -13,8 +13,10 @@ from cardsim.memory import (
     Application,
     ChannelMemory,
     ElementaryFile,
+    Habits,
     KeyFile,
     Memory,
+    OpaqueFile,
     Reference,
     ReferenceFile,
     ReferenceName,
@@ -30,7 +32,7 @@ class StoreError(Exception):
 
 
 class StoredFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """One elementary file: `content` in hex, or `key` in PEM, or `reference` with `value` and `tries`."""
+    """One elementary file: `content` in hex, `key` in PEM, `reference` with `value` and `tries`, or `opaque`."""
 
     content: str | None = None
     key: str | None = None
@@ -38,6 +40,7 @@ class StoredFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     reference: ReferenceName | None = None
     value: str | None = None
     tries: int | None = None
+    opaque: bool = False
 
 
 class StoredApplication(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -63,12 +66,20 @@ class StoredChannel(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     failures: int
 
 
-class StoredCard(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class StoredHabits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """See `memory.Habits`."""
+
+    answer_seconds: float = 0.0
+    mute: bool = False
+
+
+class StoredCard(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The whole file."""
 
     format: int
     applications: list[StoredApplication]
     channel: StoredChannel
+    habits: StoredHabits = msgspec.field(default_factory=StoredHabits)
 
 
 def save(memory: Memory, path: Path, *, exclusive: bool = False) -> None:
@@ -115,6 +126,7 @@ def _store(memory: Memory) -> StoredCard:
             },
             failures=memory.channel.failures,
         ),
+        habits=StoredHabits(answer_seconds=memory.habits.answer_seconds, mute=memory.habits.mute),
     )
 
 
@@ -123,6 +135,8 @@ def _store_file(file: ElementaryFile) -> StoredFile:
         return StoredFile(content=file.content.hex(), guard=file.guard)
     if isinstance(file, KeyFile):
         return StoredFile(key=_pem(file.key), guard=file.guard)
+    if isinstance(file, OpaqueFile):
+        return StoredFile(opaque=True)
     reference = file.reference
     return StoredFile(reference=reference.name, value=reference.value.decode("ascii"), tries=reference.tries)
 
@@ -147,12 +161,14 @@ def _restore(stored: StoredCard) -> Memory:
         },
         failures=stored.channel.failures,
     )
-    return Memory(applications, channel)
+    return Memory(applications, channel, Habits(stored.habits.answer_seconds, stored.habits.mute))
 
 
 def _restore_file(stored: StoredFile) -> ElementaryFile:
     if stored.content is not None:
         return TransparentFile(bytes.fromhex(stored.content), stored.guard)
+    if stored.opaque:
+        return OpaqueFile()
     if stored.reference is not None and stored.value is not None and stored.tries is not None:
         return ReferenceFile(Reference(stored.reference, stored.value.encode("ascii"), stored.tries))
     if stored.key is None or stored.guard is None:

@@ -69,7 +69,7 @@ def test_issue_makes_a_card_and_its_registry_entry_once(site: Site, tmp_path: Pa
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        (("--persona", "nobody"), "no persona 'nobody'; there are: forgotten, locked, user-pin-locked"),
+        (("--persona", "nobody"), "no persona 'nobody'; there are: child, expired, foreign, forgotten"),
         (("--user-pin", "12"), "values.user_pin: 4 digits"),
         (("--master-key", "/nowhere"), "/nowhere: FileNotFoundError"),
         (("--authority", "/nowhere"), "no user authority in /nowhere"),

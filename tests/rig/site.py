@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from cardsim import persona as personas
 from tests.rig.process import BIN, run
 
 CHAIN, STORE, KIOSK_NUMBER = "chain-a", "store-0001", "kiosk-1"
@@ -82,10 +84,39 @@ class Site:
         return card
 
     def register(self, *cards: Path) -> None:
-        """Let the centre know issued cards."""
-        entries = self.cards / "registry.jsonl"
-        entries.write_text("".join(_entry(card).read_text() for card in cards))
-        run([BIN / "centrald", "card", "register", entries, "--directory", self.central])
+        """Let the centre know issued cards; those whose persona has no registry entry it is not told of."""
+        known = [_entry(card).read_text() for card in cards if _entry(card).exists()]
+        if known:
+            entries = self.cards / "registry.jsonl"
+            entries.write_text("".join(known))
+            run([BIN / "centrald", "card", "register", entries, "--directory", self.central])
+
+    def revoke(self, card: Path, certificate: str) -> None:
+        """Let the centre know that one of a registered card's certificates, "user" or "signing", is revoked."""
+        serial = json.loads(_entry(card).read_text())["user_certificate_serial"]
+        command = [BIN / "centrald", "card", "revoke", serial, "--certificate", certificate]
+        run([*command, "--directory", self.central])
+
+    def add(self, persona: str) -> Path:
+        """Return the card of a persona; made, and known to the centre as such a card is, unless it is there."""
+        card = self.cards / f"{persona}.json"
+        if not card.exists():
+            self.issue(persona)
+            self.admit(card)
+        return card
+
+    def admit(self, card: Path) -> None:
+        """Register the card of the persona it is called by, and revoke what is revoked."""
+        self.register(card)
+        for certificate in personas.load(card.stem).revoked:
+            self.revoke(card, certificate)
+
+    def take(self, card: Path) -> None:
+        """Take over a card that was issued in another copy of this site."""
+        for file in (card, _entry(card)):
+            if file.exists():
+                shutil.copy(file, self.cards)
+        self.admit(self.cards / card.name)
 
 
 def _entry(card: Path) -> Path:

@@ -132,6 +132,21 @@ class Stack:
         self.gatewayd.wait_ready()
         yield f"gatewayd on {self.gatewayd.socket}"
 
+    def add_card(self, persona: str) -> str:
+        """Have the card of a persona in the simulator, which restarts for a new one; return its name. Raises RigError.
+
+        It is issued once for all copies of a site.
+        """
+        if persona not in (card.stem for card in self.cardsim.cards):
+            if self._template is None:
+                card = self.site.add(persona)
+            else:
+                self.site.take(self._template.add(persona))
+                card = self.site.cards / f"{persona}.json"
+            self.cardsim.cards.append(card)
+            self.cardsim.restart()
+        return persona
+
     def renew_cards(self) -> None:
         """Take every card out and put it back to how it was issued. Raises RigError."""
         assert self._template is not None, "only a copy can be made anew"

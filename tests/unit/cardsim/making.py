@@ -50,4 +50,4 @@ def copy(memory: Memory) -> Memory:
         Application(each.name, each.aid, {fid: copied(file) for fid, file in each.files.items()})
         for each in memory.applications
     )
-    return Memory(applications, replace(memory.channel))
+    return Memory(applications, replace(memory.channel), memory.habits)
