@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from pathlib import Path
@@ -183,6 +184,12 @@ def test_the_counts_of_commands_agree() -> None:
     counts = [int(count) for count in re.findall(r"^\| `jpki\.\w+` \|.*\| (\d+) \|$", architecture, re.MULTILINE)]
     assert f"A whole reset: {sum(counts)} APDUs" in architecture
     assert f"the card saw {sum(counts)} commands" in readme, "as the demo's output has it"
+
+
+def test_every_contract_of_the_imports_is_explained() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    explained = (ROOT / "ARCHITECTURE.md").read_text()
+    assert not [contract["name"] for contract in contracts if f"| {contract['name']} |" not in explained]
 
 
 def test_the_picture_can_be_drawn() -> None:
