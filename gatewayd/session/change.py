@@ -93,6 +93,7 @@ class Change:
             log.exception("result not durable")
             return ev.ResultNotDurable()
         self.wipe_keys()
+        self._ports.outbox.poke()
         match result:
             case WriteAccepted(signing_password_tries=tries):
                 return ev.WriteAccepted(counter_agrees=tries in (FULL_COUNTER, None))
