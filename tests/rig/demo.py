@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 from jpkireset.gateway.v1 import reset_service_pb2
 from jpkireset.gateway.v1.reason_pb2 import REASON_RESERVATION_NOT_FOUND
 
@@ -208,7 +209,7 @@ def main() -> int:
     except KeyboardInterrupt:
         progress.failed("interrupted")
         return 130
-    except (ClaimError, RigError, TimeoutError, AssertionError) as error:
+    except (ClaimError, RigError, grpc.RpcError, TimeoutError, AssertionError) as error:
         progress.failed(f"{type(error).__name__}: {error}")
         progress.note(f"logs: {os.path.relpath(directory / 'logs')}")
         return 1
