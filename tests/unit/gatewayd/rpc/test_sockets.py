@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from jpkireset.gateway.v1 import gateway_service_pb2 as gateway
+from jpkireset.gateway.v1 import gateway_service_pb2_grpc
 
 from gatewayd.clock import SystemClock
 from gatewayd.errors import ConfigError
@@ -52,8 +53,9 @@ async def test_each_socket_offers_its_own(daemon: Daemon) -> None:
             assert await health_of(channel, service) == SERVING
         with pytest.raises(grpc.aio.AioRpcError, match="NOT_FOUND"):
             await health_of(channel, other)
-        call = channel.unary_unary(f"/{GATEWAY}/GetStatus", response_deserializer=gateway.GetStatusResponse.FromString)
-        assert (await call(b"", timeout=TIMEOUT_S)).status.kiosk_id == daemon.kiosk.central.kiosk_id
+        stub = gateway_service_pb2_grpc.GatewayServiceStub(channel)
+        answer = await stub.GetStatus(gateway.GetStatusRequest(), timeout=TIMEOUT_S)
+        assert answer.status.kiosk_id == daemon.kiosk.central.kiosk_id
 
 
 async def test_reflection_is_the_operators(daemon: Daemon) -> None:
