@@ -61,7 +61,7 @@ requirements:  ## lock the Python packages anew (needs uv)
 
 .PHONY: clean
 clean:  ## remove everything that was made here, downloads included
-	rm -rf $(VENV) $(NODE_MODULES) .cache .run protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) $(NODE_MODULES) .cache .run .run-* protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: packages

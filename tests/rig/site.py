@@ -41,17 +41,17 @@ class Site:
         return self.directory / "cards"
 
     @classmethod
-    def make(cls, directory: Path, personas: Sequence[str] = PERSONAS) -> Self:
-        """Make keys, test authority, database, one kiosk, and a registered card of each persona; open at all hours."""
+    def make(cls, directory: Path, cards_of: Sequence[str] = PERSONAS) -> Self:
+        """Make keys, test authority, database, one kiosk, and a card of each persona; open at all hours."""
         site = cls(directory)
         directory.mkdir(parents=True, exist_ok=True)
         run([BIN / "centrald", "init", "--directory", site.central, "--always-open"])
         site.cards.mkdir()
         with ThreadPoolExecutor() as pool:
             kiosk = pool.submit(site.add_kiosk, CHAIN, STORE, KIOSK_NUMBER, site.kiosk)
-            cards = list(pool.map(site.issue, personas))
+            cards = list(pool.map(site.issue, cards_of))
             kiosk.result()
-        site.register(*cards)
+        site.admit(*cards)
         return site
 
     def copy(self, directory: Path) -> Site:
@@ -105,11 +105,12 @@ class Site:
             self.admit(card)
         return card
 
-    def admit(self, card: Path) -> None:
-        """Register the card of the persona it is called by, and revoke what is revoked."""
-        self.register(card)
-        for certificate in personas.load(card.stem).revoked:
-            self.revoke(card, certificate)
+    def admit(self, *cards: Path) -> None:
+        """Register cards, and revoke what is revoked of the personas they are called by."""
+        self.register(*cards)
+        for card in cards:
+            for certificate in personas.load(card.stem).revoked if card.stem in personas.names() else ():
+                self.revoke(card, certificate)
 
     def take(self, card: Path) -> None:
         """Take over a card that was issued in another copy of this site."""
