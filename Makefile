@@ -28,7 +28,7 @@ stack: ready  ## the same parts in the foreground to play with; PERSONA=forgotte
 	@$(BIN)/python -m tests.rig.stack
 
 .PHONY: test
-test: ready  ## everything: format, lint, types, architecture, protos, and all tests
+test: ready $(NODE_MODULES)/.installed  ## everything: format, lint, types, architecture, protos, and all tests
 	@$(MAKE) --keep-going -j1 check-format check-lint check-types check-imports check-protos check-tests
 
 .PHONY: lint
@@ -50,7 +50,7 @@ docs: ready  ## write the reference pages that are made from the sources anew
 	$(BIN)/python -m docs.generate
 
 .PHONY: ready
-ready: packages $(VENV)/.installed $(STUBS) $(NODE_MODULES)/.installed  ## install what is missing, without running anything
+ready: packages $(VENV)/.installed $(STUBS)  ## install what is missing, without running anything
 
 .PHONY: requirements
 requirements:  ## lock the Python packages anew (needs uv)
