@@ -135,9 +135,9 @@ async def test_killed_daemon_says_unknown_and_the_same_card_resolves_it(
     assert (record.state, record.outcome, record.reason) == (FINISHED, OUTCOME_UNKNOWN, reasons.REASON_RESTARTED)
     assert record.HasField("ended_at")
     assert await until_reported(citizen, torn.id) == ("unknown", "in_doubt")
-    await citizen.front.until_status(lambda status: status.ready and status.unresolved_attempts == 1)
+    await citizen.front.until_status(lambda status: status.ready and status.unresolved_attempts)
     families = metrics.scrape(citizen.stack.gatewayd.metrics_url)
-    assert metrics.value(families, "gatewayd_attempts_unresolved") == 1
+    assert metrics.value(families, "gatewayd_attempts_unresolved") >= 1
 
     given_up = await citizen.to_password()
     assert given_up.view.in_doubt
