@@ -87,12 +87,24 @@ class Faults:
 
     async def _strike_before_effect(self, planned: Planned, card: Victim, apdu: bytes) -> bytes:
         fault = planned.fault
-        if fault.point is Point.AFTER_DELIVERY and fault.kind not in PAUSES:
+        if fault.kind in PAUSES:
+            return await self._postpone(planned, card, apdu)
+        if fault.point is Point.AFTER_DELIVERY:
             card.receive(apdu)
         instead = altered(fault, apdu, b"")
         self._record(planned, card, apdu, instead)
         await self._hold(planned)
-        return await card.carry_out(apdu) if fault.kind in PAUSES else instead
+        return instead
+
+    async def _postpone(self, planned: Planned, card: Victim, apdu: bytes) -> bytes:
+        self._record(planned, card, apdu, b"")
+        try:
+            await self._hold(planned)
+        except asyncio.CancelledError:
+            if planned.fault.point is Point.AFTER_DELIVERY:
+                card.receive(apdu)  # lifted before it came to anything
+            raise
+        return await card.carry_out(apdu)
 
     async def _strike_after_effect(self, planned: Planned, card: Victim, apdu: bytes) -> bytes | Interrupted:
         fault = planned.fault

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from cardsim import persona
 from cardsim.card import Card
 from cardsim.issue import CardKeys, Issued, issue
+from tests.unit.cardsim.bench import Bench
 from tests.unit.cardsim.making import DIVERSIFICATION, MASTER_KEY, NOW, IssueCard, MakeCard, copy
 
 
@@ -84,3 +86,10 @@ def make_card(issue_card: IssueCard) -> MakeCard:
 def card(make_card: MakeCard) -> Card:
     """A card whose secrets are all unlocked."""
     return make_card()
+
+
+@pytest.fixture
+async def bench(make_card: MakeCard, tmp_path: Path) -> AsyncIterator[Bench]:
+    """Two readers and two cards in no slot."""
+    async with Bench(make_card, tmp_path).serving() as bench:
+        yield bench

@@ -3,131 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from cardsim import store
 from cardsim.card import ATR
-from cardsim.ledger import Ledger
-from cardsim.slot import CardInSlot, SlotError, Slots
+from cardsim.slot import SlotError, Slots
+from tests.unit.cardsim.bench import GET_ATR, POWER_OFF, POWER_ON, RESET, SECONDS, Bench, insert
 from tests.unit.cardsim.foreign import Host
-from tests.unit.cardsim.making import NOW, SELECT_JPKI, MakeCard, verify
+from tests.unit.cardsim.making import SELECT_JPKI, MakeCard, verify
 from tests.unit.cardsim.test_ledger import lines
-
-SECONDS = 5.0
-POWER_OFF, POWER_ON, RESET, GET_ATR = b"\x00", b"\x01", b"\x02", b"\x04"
-
-
-class Reader:
-    """The driver's side of vpcd: listens, and talks to the card that connects."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self._connections: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
-
-    @asynccontextmanager
-    async def listening(self, port: int = 0) -> AsyncIterator[Reader]:
-        """Listen, on a port of the system's choice or on a given one."""
-
-        writers: list[asyncio.StreamWriter] = []
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writers.append(writer)
-            await self._connections.put((reader, writer))
-
-        server = await asyncio.start_server(accept, "127.0.0.1", port)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            for writer in writers:
-                writer.close()
-                with contextlib.suppress(ConnectionError):
-                    await writer.wait_closed()
-
-    async def card(self) -> None:
-        """Wait for a card."""
-        self._reader, self._writer = await asyncio.wait_for(self._connections.get(), SECONDS)
-
-    async def pull(self) -> None:
-        """Close the connection, as a pcscd that dies does."""
-        self._writer.close()
-        await self._writer.wait_closed()
-
-    def send(self, message: bytes) -> None:
-        """Send one message, length and body apart as the driver does."""
-        self._writer.write(len(message).to_bytes(2, "big"))
-        self._writer.write(message)
-
-    async def ask(self, message: bytes) -> bytes:
-        """Send one message and return the answer."""
-        self.send(message)
-        length = await asyncio.wait_for(self._reader.readexactly(2), SECONDS)
-        return await asyncio.wait_for(self._reader.readexactly(int.from_bytes(length, "big")), SECONDS)
-
-    async def gone(self) -> bool:
-        """Wait until the card has left."""
-        return await asyncio.wait_for(self._reader.read(), SECONDS) == b""
-
-
-class Bench:
-    """Two readers, one card, and what was slept."""
-
-    def __init__(self, make_card: MakeCard, directory: Path) -> None:
-        self.kiosk, self.phone = Reader(), Reader()
-        self.slept: list[float] = []
-        self.path = directory / "card.json"
-        self.ledger_path = directory / "ledger.jsonl"
-        self.ledger = Ledger(self.ledger_path, lambda: NOW)
-        card = make_card()
-        card.power_off()
-        store.save(card.memory, self.path)
-        self.card = CardInSlot("card", self.path, card, self.ledger, self._sleep)
-        self.slots: Slots
-
-    async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Bench]:
-        async with self.kiosk.listening(), self.phone.listening():
-            ports = {"kiosk": self.kiosk.port, "phone": self.phone.port}
-            with contextlib.closing(self.ledger):
-                async with asyncio.TaskGroup() as tasks:
-                    self.slots = Slots(ports, {"card": self.card}, self.ledger, tasks)
-                    try:
-                        yield self
-                    finally:
-                        await self.slots.empty()
-
-    def events(self) -> list[str]:
-        """Return what happened, without the APDUs."""
-        return [f"{each['event']} {each['slot']}" for each in lines(self.ledger_path) if each["event"] != "apdu"]
-
-
-@pytest.fixture
-async def bench(make_card: MakeCard, tmp_path: Path) -> AsyncIterator[Bench]:
-    """Two readers and a card in no slot."""
-    async with Bench(make_card, tmp_path).serving() as bench:
-        yield bench
-
-
-async def insert(bench: Bench, slot: str = "kiosk") -> Reader:
-    """Insert the card and give it power."""
-    reader: Reader = getattr(bench, slot)
-    assert await bench.slots.insert("card", slot)
-    await reader.card()
-    reader.send(POWER_ON)
-    await reader.ask(GET_ATR)
-    return reader
 
 
 async def test_control_codes(bench: Bench) -> None:
@@ -289,7 +177,7 @@ async def test_show_has_values_and_counters(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("act", "complaint"),
     [
-        (lambda slots: slots.insert("other", "kiosk"), "no card other; there are: card"),
+        (lambda slots: slots.insert("third", "kiosk"), "no card third; there are: card, other"),
         (lambda slots: slots.insert("card", "desk"), "no slot desk; there are: kiosk, phone"),
         (lambda slots: slots.insert("card", "kiosk"), "slot kiosk holds card"),
         (lambda slots: slots.insert("card", "phone"), "card is in slot kiosk"),
