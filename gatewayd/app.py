@@ -17,7 +17,9 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gatewayd import __version__
+from gatewayd.central.circuit import CircuitState
 from gatewayd.central.client import CentralClient
+from gatewayd.central.renewal import Renewal
 from gatewayd.central.settings import CentralSettings
 from gatewayd.clock import Clock
 from gatewayd.config import Config
@@ -32,14 +34,16 @@ from gatewayd.rpc.interceptors import Guard
 from gatewayd.rpc.operator_service import OperatorService
 from gatewayd.rpc.reset_service import ResetService
 from gatewayd.rpc.server import Server, for_front_ends, for_operators
+from gatewayd.session.drain import end_attempt, send_reports
 from gatewayd.session.manager import Manager
 from gatewayd.session.outbox import Outbox
 from gatewayd.session.ports import Ports
 from gatewayd.session.readiness import Problem, Readiness
 from gatewayd.session.resolution import Resolution
+from gatewayd.watchdog import feed_watchdog, watchdog_limit_s
 
-DRAIN_LIMIT_S = 30.0  # a write that is being made has 20 s, its report 3 s
 STOP_GRACE_S = 2.0  # for calls that are still open after the drain
+HURRIED_GRACE_S = 0.2  # the same after a second signal
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +53,8 @@ async def serve(config: Config, clock: Clock) -> None:
 
     Raises ConfigError or JournalUnavailable when it cannot start, and an ExceptionGroup when a background task died.
     """
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    signals = Signals()
+    signals.listen()
 
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         stack.enter_context(only_instance(Path(config.api.socket), "api"))
@@ -66,9 +69,9 @@ async def serve(config: Config, clock: Clock) -> None:
                 "closed by the restart", extra={"attempt_id": recovered.attempt_id, "outcome": recovered.outcome}
             )
 
-        central = CentralClient(central_settings(config), clock, metrics.central_request)
+        circuit_changed = asyncio.Event()
+        central = make_central(config, clock, metrics, circuit_changed)
         stack.push_async_callback(central.close)
-        metrics.certificates(central.certificate_expiry)
 
         reader = PcscReader(config.reader.name, clock, reader_hooks(metrics))
         reader.start()
@@ -77,7 +80,7 @@ async def serve(config: Config, clock: Clock) -> None:
         outbox = Outbox(journal, central, clock, metrics.receipt_refused)
         ports = Ports(reader, central, journal, outbox, metrics, clock, tasks.create_task)
         manager = Manager(ports)
-        readiness = Readiness(manager, ports)
+        readiness = Readiness(manager, ports, circuit_changed)
         gateway = GatewayService(manager, readiness)
         server = Server(
             (
@@ -94,7 +97,11 @@ async def serve(config: Config, clock: Clock) -> None:
             tasks.create_task(readiness.announce(tell_status), name="announcements"),
             tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(Resolution(journal, central, clock).run(), name="resolution"),
+            tasks.create_task(Renewal(central, clock, metrics.certificates, signals.reload).run(), name="renewal"),
         ]
+        if limit := watchdog_limit_s():
+            feeding = feed_watchdog(clock, limit, lambda: reader.stuck_for_s < config.reader.stuck_limit_s)
+            background.append(tasks.create_task(feeding, name="watchdog"))
         await server.ready()
         notify("READY=1")
         served = {
@@ -104,26 +111,48 @@ async def serve(config: Config, clock: Clock) -> None:
         }
         log.info("serving", extra=served)
 
-        await stopping.wait()
+        await signals.stop.wait()
         notify("STOPPING=1")
         log.info("stopping")
-        await drain(manager)
-        await server.stop(STOP_GRACE_S)
+        await end_attempt(manager)
+        await take_leave(server, outbox, signals.hurry)
         for task in background:
             task.cancel()
     log.info("stopped")
 
 
-async def drain(manager: Manager) -> None:
-    """Refuse new attempts and give the running one the time a write and its report need; it is never cut."""
-    manager.drain()
-    try:
-        async with asyncio.timeout(DRAIN_LIMIT_S):
-            while manager.session is not None:
-                manager.changed.clear()
-                await manager.changed.wait()
-    except TimeoutError:
-        log.warning("an attempt did not end in time; the next start closes it from the journal")
+class Signals:
+    """What the service manager wants; each is an event that stays set."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()  # SIGTERM or SIGINT
+        self.hurry = asyncio.Event()  # the second one
+        self.reload = asyncio.Event()  # SIGHUP; cleared by whoever reloads
+
+    def listen(self) -> None:
+        """Take the signals on the running loop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_asked)
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
+
+    def _stop_asked(self) -> None:
+        if self.stop.is_set():
+            log.info("stopping faster")
+            self.hurry.set()
+        self.stop.set()
+
+
+async def take_leave(server: Server, outbox: Outbox, hurry: asyncio.Event) -> None:
+    """Let callers and the centre hear the last of it; when in a hurry, hardly."""
+    last_words = asyncio.gather(server.stop(STOP_GRACE_S), send_reports(outbox))
+    hurried = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait((last_words, hurried), return_when=asyncio.FIRST_COMPLETED)
+    if not last_words.done():
+        await server.stop(HURRIED_GRACE_S)
+        last_words.cancel()
+    hurried.cancel()
+    await asyncio.gather(last_words, hurried, return_exceptions=True)
 
 
 def tell_status(problems: tuple[Problem, ...]) -> None:
@@ -170,6 +199,20 @@ def reader_hooks(metrics: Metrics) -> ReaderHooks:
         lock_failed=metrics.lock_failed,
         reconnected=metrics.reconnected,
     )
+
+
+def make_central(config: Config, clock: Clock, metrics: Metrics, circuit_changed: asyncio.Event) -> CentralClient:
+    """Return the client of the centre, connected to the metrics. Raises ConfigError."""
+    states = [state.value for state in CircuitState]
+
+    def on_circuit(state: CircuitState) -> None:
+        metrics.central_circuit(state.value, states)
+        circuit_changed.set()
+
+    client = CentralClient(central_settings(config), clock, metrics.central_request, on_circuit)
+    metrics.certificates(client.certificate_expiry)
+    metrics.central_circuit(client.circuit.value, states)
+    return client
 
 
 def central_settings(config: Config) -> CentralSettings:

@@ -38,3 +38,13 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """See `Clock`."""
         await asyncio.sleep(seconds)
+
+
+async def pause(clock: Clock, seconds: float, wake: asyncio.Event) -> None:
+    """Return after this many monotonic seconds, or as soon as the event is set."""
+    waits = [asyncio.ensure_future(wait) for wait in (clock.sleep(seconds), wake.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

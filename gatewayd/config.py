@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -28,6 +29,9 @@ class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The card reader."""
 
     name: str  # full PC/SC name, or the name without its " XX YY" suffix when only one reader has it
+    # A reader that has been stuck for so long stops the feeding of the service manager's watchdog, whose business it is
+    # to start the daemon anew. Longer than a citizen is given to lift a mute card.
+    stuck_limit_s: Annotated[float, msgspec.Meta(gt=0)] = 150.0
 
 
 class Central(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

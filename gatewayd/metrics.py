@@ -6,7 +6,7 @@ thread, so they see a stuck one too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
@@ -78,6 +78,11 @@ class Metrics:
         self._card_present = gauge("gatewayd_card_present", "1 while a card lies on the reader.")
         self._expiry = gauge(
             "gatewayd_certificate_expiry_timestamp_seconds", "When a certificate of the central channel ends.", "role"
+        )
+        self._circuit = gauge(
+            "gatewayd_central_circuit",
+            "1 for the state of the circuit to the centre: closed, half_open or open.",
+            "state",
         )
         self._skew = gauge("gatewayd_clock_skew_seconds", "The centre's clock minus ours, when last heard.")
         self._ready = gauge("gatewayd_ready", "1 for each reason that holds; reason none means ready.", "reason")
@@ -181,6 +186,11 @@ class Metrics:
         """When the certificates of the central channel end, by role, as Unix time."""
         for role, timestamp in expiry.items():
             self._expiry.labels(role).set(timestamp)
+
+    def central_circuit(self, state: str, known: Iterable[str]) -> None:
+        """The circuit to the centre is in this one of the known states."""
+        for one in known:
+            self._circuit.labels(one).set(one == state)
 
     def clock_skew(self, seconds: float) -> None:
         """The centre's clock minus ours."""

@@ -1,19 +1,23 @@
-"""The one gRPC channel to the centre."""
+"""The gRPC channel to the centre."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import grpc.aio
+from jpkireset.central.v1.kiosk_service_pb2 import GetServiceStatusRequest
 from jpkireset.central.v1.kiosk_service_pb2_grpc import KioskServiceStub
 
+from gatewayd.central.failure import word_for
 from gatewayd.central.identity import Identity
 from gatewayd.central.settings import CentralSettings
+from gatewayd.errors import CentralUnavailable
 
 if TYPE_CHECKING:  # the class exists in the stubs only
     from jpkireset.central.v1.kiosk_service_pb2_grpc import KioskServiceAsyncStub
 
 CLOSE_GRACE_S = 1.0
+PROOF_LIMIT_S = 5.0
 
 _OPTIONS: tuple[tuple[str, str | int], ...] = (
     # A dead link is found within 35 s without a call, and within the call's deadline with one; the centre permits a
@@ -34,8 +38,8 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
 )
 
 
-class ChannelHolder:
-    """Holds the channel in use; new certificates will mean a new channel in the same holder."""
+class Channel:
+    """One channel, with the certificates of one moment."""
 
     def __init__(self, settings: CentralSettings, identity: Identity) -> None:
         options = list(_OPTIONS)
@@ -43,13 +47,18 @@ class ChannelHolder:
             options.append(("grpc.ssl_target_name_override", settings.server_name))
         credentials = grpc.ssl_channel_credentials(identity.authority, identity.key, identity.certificate)
         self._channel = grpc.aio.secure_channel(settings.address, credentials, options)
-        self._stub = KioskServiceStub(self._channel)
+        self.stub: KioskServiceAsyncStub = KioskServiceStub(self._channel)
 
-    @property
-    def stub(self) -> KioskServiceAsyncStub:
-        """The calls, on the channel of this moment."""
-        return self._stub
+    async def prove(self) -> None:
+        """See that the centre serves who we are on this channel. Raises CentralUnavailable.
 
-    async def close(self) -> None:
-        """Close the channel; calls that run are given a second."""
-        await self._channel.close(CLOSE_GRACE_S)
+        A connection alone proves nothing: in TLS 1.3 the server refuses a certificate after the client has finished.
+        """
+        try:
+            await self.stub.GetServiceStatus(GetServiceStatusRequest(), timeout=PROOF_LIMIT_S)
+        except grpc.aio.AioRpcError as error:
+            raise CentralUnavailable(word_for(error)) from None
+
+    async def close(self, grace_s: float | None = CLOSE_GRACE_S) -> None:
+        """Close the channel; calls that run are given the grace."""
+        await self._channel.close(grace_s)

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from gatewayd.central.circuit import CircuitState
 from gatewayd.secret import Secret
+
+# `CentralUnavailable.detail` when the centre is not there at all, whatever the call is (`failure.py`).
+ABSENT = frozenset({"dns", "refused", "unreachable", "tls", "deadline", "unavailable"})
 
 
 class Refusal(Enum):
@@ -132,6 +136,11 @@ class CentralPort(Protocol):
     @property
     def kiosk_id(self) -> str:
         """This kiosk's id as its certificate says it: chain/store/kiosk."""
+        ...
+
+    @property
+    def circuit(self) -> CircuitState:
+        """Whether steps are tried at all; reports and releases always are."""
         ...
 
     @property

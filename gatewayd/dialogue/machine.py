@@ -109,7 +109,8 @@ class Dialogue:
         if outcome is Outcome.NOT_DONE and self.facts.changed_perhaps:
             outcome, reason = Outcome.UNKNOWN, Reason.OUTCOME_UNRESOLVED
         self.facts = replace(self.facts, outcome=outcome, reason=reason, input_problem=None)
-        self._enter(Step.REMOVE_CARD if self.facts.card_present else Step.FINISHED)
+        wait = self.facts.card_present and not self.facts.draining  # a daemon that is being stopped waits for no lift
+        self._enter(Step.REMOVE_CARD if wait else Step.FINISHED)
 
 
 def _listed(step: Step, event: Event) -> type[Event]:

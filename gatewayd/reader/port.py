@@ -94,6 +94,11 @@ class ReaderPort(Protocol):
         """Return the state as soon as it differs from `since`; at once if it does already."""
         ...
 
+    @property
+    def stuck_for_s(self) -> float:
+        """For how long the owner thread has been past the deadline of the job it runs, in seconds; 0 while it moves."""
+        ...
+
     def connection(self) -> Connection:
         """Return a new generation; the card is connected by its first job."""
         ...

@@ -40,7 +40,7 @@ class PcscReader:
         self._running: list[asyncio.Future[None]] = []
         self._closed = False
         self._seen = UNSEEN
-        self._overdue: set[Work] = set()
+        self._overdue: dict[Work, float] = {}  # since when, monotonic
         self._followers: set[asyncio.Task[None]] = set()
         self._state = UNSEEN
         self._changed = asyncio.Event()
@@ -76,6 +76,11 @@ class PcscReader:
             await self._changed.wait()
         return self._state
 
+    @property
+    def stuck_for_s(self) -> float:
+        """See `ReaderPort`."""
+        return max((self._clock.monotonic() - since for since in self._overdue.values()), default=0.0)
+
     def connection(self) -> Connection:
         """See `ReaderPort`."""
         return _Connection(self)
@@ -87,7 +92,7 @@ class PcscReader:
 
     @property
     def watch_last_seen(self) -> float:
-        """When the presence watch last came round, monotonic: normally 1 s ago at most. Callable from every thread."""
+        """When the presence watch last came round, monotonic: normally 0.5 s ago. Callable from every thread."""
         return self._watch.last_seen
 
     # For the connections
@@ -192,9 +197,9 @@ class PcscReader:
 
     def _set_overdue(self, work: Work, *, overdue: bool) -> None:
         if overdue:
-            self._overdue.add(work)
+            self._overdue.setdefault(work, self._clock.monotonic())
         else:
-            self._overdue.discard(work)
+            self._overdue.pop(work, None)
         self._refresh()
 
     def _refresh(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -99,11 +100,10 @@ class Server:
             await listener.tell(health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace_s: float) -> None:
-        """Tell health checks first, then let running calls end, within the grace for each socket."""
+        """Tell health checks, then let calls end within the grace; called again, the shorter one holds."""
         for listener in self._listeners:
             await listener.health.enter_graceful_shutdown()
-        for listener in self._listeners:
-            await listener.stop(grace_s)
+        await asyncio.gather(*(listener.stop(grace_s) for listener in self._listeners))
 
 
 class _Listener:

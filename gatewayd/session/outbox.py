@@ -10,6 +10,7 @@ from collections.abc import Callable
 from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
 
 from gatewayd.central.port import (
+    ABSENT,
     Acknowledged,
     CentralPort,
     Receipt,
@@ -18,15 +19,13 @@ from gatewayd.central.port import (
     Verdict,
     WriteOutcome,
 )
-from gatewayd.clock import Clock
+from gatewayd.clock import Clock, pause
 from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavailable
 from gatewayd.journal.port import JournalPort, OutboxItem
 
 FLOOR_S = 0.5
 CAP_S = 60.0
 
-# With these the centre is not there at all: nothing else is tried now. Other failures are one attempt's own.
-_ABSENT = frozenset({"unavailable", "deadline"})
 # A release says "not done" for each write without a report. Behind a report that the centre would not take, that could
 # be false; the centre's own time limit makes the reservation doubtful instead.
 _WITHHELD = "withheld"
@@ -85,6 +84,10 @@ class Outbox:
             await pauses(self._drain)
             await self._wake.wait()
 
+    async def flush(self) -> None:
+        """Send everything once, without waiting for what was not delivered."""
+        await self._drain()
+
     async def _drain(self) -> bool:
         """Send everything once, oldest attempt first; tell whether something is left to send."""
         left = False
@@ -96,7 +99,7 @@ class Outbox:
                         await self._send_waiting(attempt_id)
                 except CentralUnavailable as error:
                     left = True
-                    if error.detail in _ABSENT:
+                    if error.detail in ABSENT:  # nothing else is tried now; other failures are one attempt's own
                         break
         except JournalUnavailable:
             return True
@@ -155,16 +158,8 @@ class Outbox:
 
     async def _rest(self, seconds: float) -> None:
         """Pause, or less when poked."""
-        tasks = [asyncio.create_task(self._clock.sleep(seconds)), asyncio.create_task(self._woken())]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
+        await pause(self._clock, seconds, self._wake)
         self._wake.clear()
-
-    async def _woken(self) -> None:
-        await self._wake.wait()
 
     def _lock(self, attempt_id: str) -> asyncio.Lock:
         return self._locks.setdefault(attempt_id, asyncio.Lock())

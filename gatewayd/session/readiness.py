@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gatewayd import __version__
+from gatewayd.central.circuit import CircuitState
 from gatewayd.central.port import Refusal, ServiceStatus
+from gatewayd.clock import pause
 from gatewayd.dialogue.vocabulary import State
 from gatewayd.errors import CentralUnavailable, JournalUnavailable
 from gatewayd.session.manager import Manager
 from gatewayd.session.ports import Ports
 
 POLL_S = 30.0  # while the centre answers
-POLL_AGAIN_S = 5.0  # while it does not
+POLL_AGAIN_S = 3.0  # while it does not
 
 log = logging.getLogger(__name__)
 
@@ -54,19 +56,22 @@ class Status:
     kiosk_id: str
     opens_at: datetime.datetime | None
     closes_at: datetime.datetime | None
+    central_detail: str = ""  # why the centre cannot be used
     version: str = __version__
 
 
 class Readiness:
-    """Asks centre and journal from time to time, and puts the status together."""
+    """Asks centre and journal from time to time, at once when woken, and puts the status together."""
 
-    def __init__(self, manager: Manager, ports: Ports) -> None:
+    def __init__(self, manager: Manager, ports: Ports, wake: asyncio.Event) -> None:
         self._manager = manager
         self._ports = ports
         self._service: ServiceStatus | None = None
+        self._central_word = ""  # why it did not answer
         self._journal_writable = True
         self._unresolved = 0
         self._pending = 0
+        self._wake = wake
         self._told: tuple[Problem, ...] | None = None
         self._changes = 0
         self._news = asyncio.Condition()
@@ -87,6 +92,7 @@ class Readiness:
             kiosk_id=self._ports.central.kiosk_id,
             opens_at=service.opens_at if service else None,
             closes_at=service.closes_at if service else None,
+            central_detail=self._central_detail(),
         )
 
     async def statuses(self) -> AsyncIterator[Status]:
@@ -103,9 +109,11 @@ class Readiness:
     async def poll(self) -> None:
         """Ask centre and journal, for as long as the daemon runs."""
         while True:
+            self._wake.clear()
             await self._ask()
             self._manager.changed.set()
-            await self._ports.clock.sleep(POLL_S if self._service and self._journal_writable else POLL_AGAIN_S)
+            seconds = POLL_S if self._service and self._journal_writable else POLL_AGAIN_S
+            await pause(self._ports.clock, seconds, self._wake)
 
     async def announce(self, tell: Callable[[tuple[Problem, ...]], None]) -> None:
         """Pass changes on to metrics, log, `tell` and watchers, for as long as the daemon runs."""
@@ -125,9 +133,12 @@ class Readiness:
 
     async def _ask(self) -> None:
         try:
-            self._service = await self._ports.central.service_status()
-        except CentralUnavailable:
-            self._service = None
+            self._service, word = await self._ports.central.service_status(), ""
+        except CentralUnavailable as error:
+            self._service, word = None, error.detail
+        if word != self._central_word:
+            self._central_word = word
+            log.info("central service", extra={"problem": word or "none"})
         if self._ports.central.clock_skew_s is not None:
             self._ports.metrics.clock_skew(self._ports.central.clock_skew_s)
         try:
@@ -143,6 +154,11 @@ class Readiness:
         ages = [(now - item.queued_at).total_seconds() for item in pending if item.queued_at]
         self._ports.metrics.outbox(len(pending), max(ages, default=0.0))
         self._ports.metrics.unresolved(self._unresolved)
+
+    def _central_detail(self) -> str:
+        if not self._central_word or self._ports.central.circuit is CircuitState.CLOSED:
+            return self._central_word
+        return f"{self._central_word}, circuit {self._ports.central.circuit.value}"
 
     def _problems(self) -> tuple[Problem, ...]:
         found = []

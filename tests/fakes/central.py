@@ -27,6 +27,7 @@ from centrald.rules import report as report_rules
 from centrald.rules import reservation as reservation_rules
 from centrald.service.cards import digest, standing
 from centrald.statement import Purpose, statement
+from gatewayd.central.circuit import CircuitState
 from gatewayd.central.port import (
     Acknowledged,
     Authorization,
@@ -73,6 +74,7 @@ class FakeCentral:
         self.calls: list[tuple[str | int, ...]] = []
         self.reports: list[Report] = []
         self.clock_skew_s: float | None = None
+        self.circuit = CircuitState.CLOSED
         self.closed = False
         self._kiosk = KIOSK
 
@@ -308,5 +310,5 @@ def _as_client(*, final: bool = False) -> Iterator[None]:
             raise CentralRejected(
                 "invalid_argument" if isinstance(error, BadContent) else "failed_precondition"
             ) from None
-        details = {OutOfOrder: "precondition", NotYours: "refused"}
+        details = {OutOfOrder: "precondition", NotYours: "denied"}
         raise CentralUnavailable(details.get(type(error), "internal")) from None

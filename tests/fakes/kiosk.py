@@ -52,7 +52,7 @@ class Kiosk:
         self.outbox = Outbox(journal, self.central, clock, self.metrics.receipt_refused)
         ports = Ports(self.reader, self.central, journal, self.outbox, self.metrics, clock, self.spawn)
         self.manager = Manager(ports)
-        self.readiness = Readiness(self.manager, ports)
+        self.readiness = Readiness(self.manager, ports, asyncio.Event())
         self.resolution = Resolution(journal, self.central, clock)
         self._tasks: list[asyncio.Task[None]] = []
 

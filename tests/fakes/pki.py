@@ -28,11 +28,17 @@ class Pki:
     kiosk_key: Path
 
 
-def make_pki(directory: Path, kiosk_names: list[x509.GeneralName] | None = None) -> Pki:
+def make_pki(
+    directory: Path,
+    kiosk_names: list[x509.GeneralName] | None = None,
+    *,
+    authority: str = "test authority",
+    not_after: datetime.datetime = NOT_AFTER,
+) -> Pki:
     authority_key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name("test authority")
-    authority = (
-        _builder(subject, subject, authority_key.public_key())
+    subject = _name(authority)
+    root = (
+        _builder(subject, subject, authority_key.public_key(), not_after)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
@@ -40,10 +46,10 @@ def make_pki(directory: Path, kiosk_names: list[x509.GeneralName] | None = None)
         "server": [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))],
         "kiosk": kiosk_names if kiosk_names is not None else [x509.UniformResourceIdentifier(KIOSK_URI)],
     }
-    files = {"authority": _write(directory / "authority.pem", authority.public_bytes(serialization.Encoding.PEM))}
+    files = {"authority": _write(directory / "authority.pem", root.public_bytes(serialization.Encoding.PEM))}
     for who, alternatives in names.items():
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(subject, _name(who), key.public_key())
+        builder = _builder(subject, _name(who), key.public_key(), not_after)
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         certificate = builder.sign(authority_key, hashes.SHA256())
@@ -59,7 +65,9 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _builder(issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePublicKey, not_after: datetime.datetime
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .issuer_name(issuer)
@@ -67,7 +75,7 @@ def _builder(issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePublicK
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOT_BEFORE)
-        .not_valid_after(NOT_AFTER)
+        .not_valid_after(not_after)
     )
 
 

@@ -51,7 +51,7 @@ class FakeReader:
         self._present = False
         self._insertions = 0
         self._problem: ReaderProblem | None = None
-        self._stuck: set[object] = set()
+        self._stuck: dict[object, float] = {}  # since when
         self._faults: dict[int, Fault] = {}
         self._sent = 0
         self._held_answer: Callable[[bool], None] | None = None
@@ -70,6 +70,10 @@ class FakeReader:
         while self._state == since:
             await self._changed.wait()
         return self._state
+
+    @property
+    def stuck_for_s(self) -> float:
+        return max((self.clock.monotonic() - since for since in self._stuck.values()), default=0.0)
 
     def connection(self) -> Connection:
         return FakeConnection(self)
@@ -214,7 +218,10 @@ class FakeReader:
         self._held_answer = release
 
     def set_stuck(self, who: object, *, stuck: bool) -> None:
-        (self._stuck.add if stuck else self._stuck.discard)(who)
+        if stuck:
+            self._stuck.setdefault(who, self.clock.monotonic())
+        else:
+            self._stuck.pop(who, None)
         self._refresh()
 
     def _release(self, *, answered: bool) -> None:

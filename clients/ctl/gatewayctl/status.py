@@ -63,6 +63,8 @@ def _status_table(status: Status) -> Table:
     for problem in status.problems:
         name = name_of(ReadinessProblem, problem)
         rows.append(("Problem", texts.READINESS_PROBLEMS.get(name) or name))
+    if status.central_detail:
+        rows.append(("Centre", status.central_detail))
     rows.append(("Reader", status.reader or "none"))
     rows.append(("Card", "on the reader" if status.card_present else "none"))
     if status.running_attempt_id:

@@ -169,8 +169,8 @@ async def test_authorize_has_five_seconds(centre: Centre, client: CentralClient,
 @pytest.mark.parametrize(
     ("code", "detail"),
     [
-        (grpc.StatusCode.UNAUTHENTICATED, "refused"),
-        (grpc.StatusCode.PERMISSION_DENIED, "refused"),
+        (grpc.StatusCode.UNAUTHENTICATED, "denied"),
+        (grpc.StatusCode.PERMISSION_DENIED, "denied"),
         (grpc.StatusCode.FAILED_PRECONDITION, "precondition"),
         (grpc.StatusCode.INVALID_ARGUMENT, "internal"),
         (grpc.StatusCode.INTERNAL, "internal"),
@@ -245,7 +245,7 @@ async def test_what_became_of_an_attempt(centre: Centre, client: CentralClient) 
 async def test_a_silent_centre_is_not_waited_for(
     centre: Centre, client: CentralClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatewayd.central.client.CALL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("gatewayd.central.wire.CALL_TIMEOUT_S", 0.1)
     centre.script = [HANG]
     with pytest.raises(CentralUnavailable) as caught:
         await client.report_outcome(Report(ATTEMPT, 1, WriteOutcome.UNKNOWN))
@@ -281,7 +281,7 @@ async def test_a_centre_of_another_authority_hears_nothing(
     client = CentralClient(settings, clock)
     with pytest.raises(CentralUnavailable) as caught:
         await client.report_outcome(Report(ATTEMPT, 1, WriteOutcome.UNKNOWN))
-    assert caught.value.detail == "unavailable"
+    assert caught.value.detail == "tls"
     assert not centre.heard
     await client.close()
 

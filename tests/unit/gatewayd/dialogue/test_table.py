@@ -99,7 +99,8 @@ def test_a_listed_pair_does_what_its_row_says_and_any_other_does_nothing(step: S
                 assert (dialogue.step, effects) == (to, do)
             case End(outcome):
                 assert effects == TAIL
-                assert dialogue.step is (Step.REMOVE_CARD if dialogue.facts.card_present else Step.FINISHED)
+                waits = dialogue.facts.card_present and not dialogue.facts.draining
+                assert dialogue.step is (Step.REMOVE_CARD if waits else Step.FINISHED)
                 doubtful = outcome is Outcome.NOT_DONE and after.changed_perhaps
                 assert dialogue.facts.outcome is (Outcome.UNKNOWN if doubtful else outcome)
             case None:
@@ -126,7 +127,7 @@ def test_every_early_step_can_be_ended_and_leaves_through_the_tail(step: Step, e
     dialogue = at(step, Facts(card_present=True))
     assert dialogue.receive(event) == TAIL
     assert dialogue.facts.outcome is Outcome.NOT_DONE
-    assert dialogue.step is Step.REMOVE_CARD
+    assert dialogue.step is (Step.FINISHED if isinstance(event, ev.DrainAsked) else Step.REMOVE_CARD)
 
 
 @pytest.mark.parametrize("step", [Step.WRITING, Step.JUDGING])

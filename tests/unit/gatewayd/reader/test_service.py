@@ -294,8 +294,12 @@ async def test_age_of_the_lock_is_readable_while_a_job_hangs(scard: FakeScard) -
             await transmit(b.reader.connection(), budget_s=0.05)
         assert b.reader.lock_held_since is not None
         assert b.reader.state.problem is ReaderProblem.READER_STUCK
+        since = b.reader.stuck_for_s
+        await asyncio.sleep(0.01)
+        assert 0 < since < b.reader.stuck_for_s
         hang.end()
         await b.until(lambda state: state.problem is None)
+        assert b.reader.stuck_for_s == 0
         assert b.reader.lock_held_since is None
 
 
@@ -320,8 +324,10 @@ async def test_cancelled_job_that_hangs_shows_as_stuck(scard: FakeScard) -> None
         with pytest.raises(asyncio.CancelledError):
             await running
         await b.until(lambda state: state.problem is ReaderProblem.READER_STUCK)
+        assert b.reader.stuck_for_s > 0
         hang.end()
         await b.until(lambda state: state.problem is None)
+        assert b.reader.stuck_for_s == 0
 
 
 # How a connection ends
