@@ -48,6 +48,7 @@ class ResetService(reset_grpc.ResetServiceServicer):
                 listener.result()  # raises what was wrong with a request; the attempt saw a client that went away
         finally:
             listener.cancel()
+            opened.tell(ClientGone())  # a listener that never ran tells nothing
 
     async def _start(
         self, request_iterator: AsyncIterator[reset.ResetPasswordRequest], context: Context

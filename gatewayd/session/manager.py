@@ -42,24 +42,40 @@ class Manager:
     async def open(self, attempt_id: str) -> Session | View:
         """Admit an attempt: its session, or the only view of one that was refused.
 
-        Raises AttemptKnown when the id was accepted before.
+        A caller that is cancelled meanwhile is a client that went away. Raises AttemptKnown when the id was accepted
+        before.
         """
         try:
-            if (self.session and self.session.attempt_id == attempt_id) or await self._ports.journal.attempt(
-                attempt_id
-            ):
-                raise AttemptKnown
-            if reason := self._lease_refusal():
-                return self._refused(attempt_id, reason)
-            session = self.session = self._make_session(attempt_id)  # the lease is taken here, with no wait between
-            if not await self._ports.journal.accept(attempt_id, SIGNING_PASSWORD):
-                self.session = None
-                raise AttemptKnown
+            known = self._runs(attempt_id) or await self._ports.journal.attempt(attempt_id)
         except JournalUnavailable:
             log.exception("journal unavailable", extra={"attempt_id": attempt_id})
-            if self._runs(attempt_id):
-                self.session = None
             return self._refused(attempt_id, Reason.JOURNAL_UNAVAILABLE)
+        if known:
+            raise AttemptKnown
+        if reason := self._lease_refusal():
+            return self._refused(attempt_id, reason)
+        session = self.session = self._make_session(attempt_id)  # the lease is taken here, with no wait between
+        accepting = asyncio.create_task(self._accept(session))
+        try:
+            opened = await asyncio.shield(accepting)  # a lease that is taken is run, or given back
+        except asyncio.CancelledError:
+            session.tell(ev.ClientGone())
+            raise
+        if opened is None:
+            raise AttemptKnown
+        return opened
+
+    async def _accept(self, session: Session) -> Session | View | None:
+        """Make a new attempt durable and run it; None when its id was accepted before."""
+        try:
+            accepted = await self._ports.journal.accept(session.attempt_id, SIGNING_PASSWORD)
+        except JournalUnavailable:
+            log.exception("journal unavailable", extra={"attempt_id": session.attempt_id})
+            self.session = None
+            return self._refused(session.attempt_id, Reason.JOURNAL_UNAVAILABLE)
+        if not accepted:
+            self.session = None
+            return None
         self._ports.spawn(self._run(session))
         return session
 

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from jpkireset.gateway.v1 import gateway_service_pb2 as gateway
 from jpkireset.gateway.v1 import operator_service_pb2 as operator
+from jpkireset.gateway.v1 import reason_pb2 as reasons
 from jpkireset.gateway.v1 import reset_service_pb2 as reset
 
 from gatewayd.dialogue.vocabulary import State
@@ -56,6 +57,44 @@ async def test_an_attempt_is_told_while_it_runs_and_after(daemon: Daemon) -> Non
     assert attempt.started_at.ToDatetime() <= attempt.ended_at.ToDatetime()
     (only,) = (await listed(daemon)).attempts
     assert only == attempt
+
+
+@pytest.mark.parametrize("moment", ["before it is accepted", "while it is being accepted", "before its first view"])
+async def test_a_stream_lost_before_its_first_view(daemon: Daemon, moment: str) -> None:
+    kiosk = daemon.kiosk
+    accept, entered, goes_on = kiosk.journal.accept, asyncio.Event(), asyncio.Event()
+
+    async def slow(attempt_id: str, procedure: str) -> bool:
+        entered.set()
+        await goes_on.wait()
+        return await accept(attempt_id, procedure)
+
+    kiosk.journal.accept = slow  # type: ignore[method-assign]
+    call = daemon.resets.ResetPassword()
+    start = reset.Start(attempt_id=ATTEMPT, procedure=reset.PROCEDURE_SIGNING_PASSWORD, terms_accepted=True)
+    if moment == "before it is accepted":
+        call.cancel()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await asked(daemon)
+        assert error_info(caught.value).reason == "ATTEMPT_NOT_FOUND"
+        return
+    await call.write(reset.ResetPasswordRequest(start=start))
+    await asyncio.wait_for(entered.wait(), TIMEOUT_S)
+    if moment == "before its first view":
+        goes_on.set()
+        await kiosk.until(lambda: kiosk.manager.session and kiosk.manager.session.view.shown.state)
+    call.cancel()
+    if moment == "while it is being accepted":
+        with pytest.raises(grpc.aio.AioRpcError):
+            await asked(daemon)  # and by then the daemon has heard of the cancel, too
+        goes_on.set()
+    await kiosk.until(lambda: kiosk.manager.session is None)
+    attempt = await asked(daemon)
+    assert (attempt.state, attempt.outcome, attempt.reason) == (
+        reset.STATE_FINISHED,
+        reset.OUTCOME_NOT_DONE,
+        reasons.REASON_CLIENT_GONE,
+    )
 
 
 async def test_an_outcome_that_the_journal_could_not_take_is_not_made_up(daemon: Daemon) -> None:
