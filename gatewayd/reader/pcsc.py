@@ -5,7 +5,8 @@ first error, and calls into PC/SC from destructors. Rules that hold for every ca
 
 * The return code is looked at first; beside an error code the other values are undefined (a failed transmit returns
   65,548 bytes of old memory), so nothing looks at them.
-* A context belongs to one thread, as the library locks it for the whole call; only `cancel` comes from another.
+* A context belongs to one thread, as the library locks it for the whole call. SCardCancel is not used: it is lost when
+  it comes just before the wait, and it asks pcscd itself, so that a pcscd that hangs would hang its caller too.
 * A context that lost pcscd never recovers, also not when pcscd is back, and SCardIsValidContext says it is fine.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,6 +24,11 @@ from smartcard import scard
 from gatewayd.errors import CardAbsent, LinkError, ReaderHeld, ReaderMissing, ServiceLost, TransmitFailed
 
 R = TypeVar("R")
+
+# Establishing holds the library's own global lock, for ever when pcscd hangs; and pyscard frees the list of readers,
+# which takes that lock, while it holds the interpreter's. Together they would stop every thread of the process. So the
+# two never run at the same time; waiting here leaves the interpreter alone.
+_LIBRARY = threading.Lock()
 
 PNP_READER = "\\\\?PnP?\\Notification"  # pseudo reader: a change of the list of readers
 
@@ -120,7 +127,8 @@ class Context:
 
     def readers(self) -> list[str]:
         """Return the names of all readers; none is a normal answer. Raises ServiceLost."""
-        code, names = _call(scard.SCardListReaders, self._handle, [])
+        with _LIBRARY:
+            code, names = _call(scard.SCardListReaders, self._handle, [])
         if code == scard.SCARD_E_NO_READERS_AVAILABLE:
             return []
         _check("list readers", code)
@@ -138,7 +146,7 @@ class Context:
         watched = [] if reader is None else [(reader, known.raw)]
         states = [*watched, (PNP_READER, scard.SCARD_STATE_UNAWARE)]
         code, answers = _call(scard.SCardGetStatusChange, self._handle, int(seconds * _MILLISECONDS), states)
-        if code in (scard.SCARD_E_TIMEOUT, scard.SCARD_E_CANCELLED):
+        if code == scard.SCARD_E_TIMEOUT:
             return known
         _check("wait", code)
         if not watched:
@@ -159,13 +167,6 @@ class Context:
         _check("connect", code)
         return Card(handle, protocol)
 
-    def cancel(self) -> None:
-        """End a running `wait` early, from any thread. Does nothing if none runs, and never raises."""
-        try:
-            _call(scard.SCardCancel, self._handle)
-        except ServiceLost:
-            return
-
     def release(self) -> None:
         """Give the context back; never raises, as a lost one cannot be released in any other way."""
         try:
@@ -175,9 +176,10 @@ class Context:
 
 
 def establish() -> Context:
-    """Connect to pcscd: at once, or not at all. Raises ServiceLost."""
+    """Connect to pcscd: at once or not at all, unless it hangs. Raises ServiceLost."""
     os.environ.setdefault(_NO_BLOCKING, "1")
-    code, handle = _call(scard.SCardEstablishContext, scard.SCARD_SCOPE_SYSTEM)
+    with _LIBRARY:
+        code, handle = _call(scard.SCardEstablishContext, scard.SCARD_SCOPE_SYSTEM)
     if code != scard.SCARD_S_SUCCESS:
         raise ServiceLost(_describe("establish", code))
     return Context(handle)

@@ -14,5 +14,5 @@ class Timing:
     retry_pause: float = 0.1  # between two attempts at pcscd or at a held reader
     lift_patience: float = 1.0  # for pcscd to notice that a failed card was lifted
     presence_poll: float = 0.5  # after this long pcscd, which polls every 0.4 s, knows whether a card was pulled
-    watch_slice: float = 1.0  # one wait of the presence watch: bounds how late it sees a lost cancel
+    watch_slice: float = 0.5  # one wait of the presence watch; it ends within one
     close_limit: float = 3.0  # for both threads to end

@@ -1,7 +1,7 @@
 """The presence watch: one thread, one context, one question. It informs; the operation's own error decides.
 
-It waits in slices, because a cancel that comes just before a wait is lost, and passes each state back whole, so that a
-swap between two waits still shows in the event counter.
+It waits in slices, because nothing else ends a wait for certain, and passes each state back whole, so that a swap
+between two waits still shows in the event counter.
 """
 
 from __future__ import annotations
@@ -86,10 +86,8 @@ class PresenceWatch:
             self._stop.wait(self._timing.retry_pause)
 
     def stop(self) -> None:
-        """End the thread at the next slice, or at once when the cancel is not lost. Called from the loop."""
+        """End the thread at the next slice. Called from the loop."""
         self._stop.set()
-        if context := self._context:
-            context.cancel()
 
     def _watch(self, context: pcsc.Context) -> None:
         """Watch under one context until `stop`. Raises ServiceLost."""

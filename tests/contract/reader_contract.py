@@ -60,14 +60,15 @@ class Echo:
 
     name: str = "echo"
     fresh: bool = True
+    powered: bool = False
     seen: list[bytes] = field(default_factory=list)
 
     def power_on(self) -> bytes:
-        self.fresh = True
+        self.fresh = self.powered = True
         return b""
 
     def power_off(self) -> None:
-        self.fresh = True
+        self.fresh, self.powered = True, False
 
     def reset(self) -> None:
         self.fresh = True

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from gatewayd.clock import SystemClock
 from gatewayd.reader import pcsc
 from gatewayd.reader.hooks import ReaderHooks
-from gatewayd.reader.port import ReaderPort
+from gatewayd.reader.port import ReaderPort, ReaderProblem
 from gatewayd.reader.service import PcscReader
 from gatewayd.reader.timing import Timing
 from tests.contract.reader_contract import until
@@ -18,7 +18,7 @@ from tests.fakes.slot import VirtualSlot
 from tests.rig.pcscd import KIOSK, PrivatePcscd
 from tests.rig.process import RigError
 
-TIMING = Timing(connect_patience=0.3, retry_pause=0.05, watch_slice=0.1)  # a lost cancel costs one slice
+TIMING = Timing(connect_patience=0.3, retry_pause=0.05, watch_slice=0.1)
 
 
 @dataclass
@@ -100,7 +100,9 @@ class PcscStage:
 
 
 @contextlib.asynccontextmanager
-async def pcsc_stage(pcscd: PrivatePcscd, *, name: str = "", timing: Timing = TIMING) -> AsyncIterator[PcscStage]:
+async def pcsc_stage(
+    pcscd: PrivatePcscd, *, name: str = "", timing: Timing = TIMING, expect: ReaderProblem | None = None
+) -> AsyncIterator[PcscStage]:
     """Start the reader; at the end close it, empty the slot and leave the service running."""
     heard = Heard()
     slot = VirtualSlot(pcscd.readers[KIOSK].port, pcscd.kill)
@@ -114,7 +116,9 @@ async def pcsc_stage(pcscd: PrivatePcscd, *, name: str = "", timing: Timing = TI
         if not _runs(pcscd):
             pcscd.resume()
         await slot.close()
-        await until(reader, present=False)  # a card that comes back before pcscd missed it would not be a new one
+        await until(
+            reader, present=False, problem=expect
+        )  # a card that comes back before pcscd missed it would not be a new one
         await reader.close()
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 SCARD_S_SUCCESS: int
 
 SCARD_F_COMM_ERROR: int
-SCARD_E_CANCELLED: int
 SCARD_E_INVALID_HANDLE: int
 SCARD_E_NO_READERS_AVAILABLE: int
 SCARD_E_NO_SERVICE: int
@@ -45,7 +44,6 @@ SCARD_STATE_MUTE: int
 
 def SCardEstablishContext(scope: int, /) -> tuple[int, int]: ...
 def SCardReleaseContext(context: int, /) -> int: ...
-def SCardCancel(context: int, /) -> int: ...
 def SCardListReaders(context: int, groups: list[str], /) -> tuple[int, list[str]]: ...
 def SCardGetStatusChange(
     context: int, timeout_ms: int, states: Sequence[tuple[str, int]], /

@@ -40,6 +40,7 @@ class FakeScard:
         self.state = real.SCARD_STATE_EMPTY
         self.codes: dict[str, list[int | Exception]] = {}  # by function; used up one by one
         self.standing: dict[str, int | Exception] = {}  # by function; stays
+        self.before: dict[str, Callable[[], object]] = {}  # by function; done first
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.threads: dict[str, set[str]] = {}
         self.contexts: set[int] = set()
@@ -82,12 +83,6 @@ class FakeScard:
         self.contexts.discard(context)
         return code
 
-    def SCardCancel(self, *arguments: Any) -> int:
-        code = self._enter("SCardCancel", arguments)
-        with self._changed:
-            self._changed.notify_all()
-        return code
-
     def SCardListReaders(self, *arguments: Any) -> tuple[int, list[str]]:
         if code := self._enter("SCardListReaders", arguments):
             return code, POISON
@@ -124,6 +119,7 @@ class FakeScard:
     def _enter(self, function: str, arguments: tuple[Any, ...]) -> int:
         self.calls.append((function, arguments))
         self.threads.setdefault(function, set()).add(threading.current_thread().name)
+        self.before.get(function, lambda: None)()
         scripted = self.codes.get(function)
         code = scripted.pop(0) if scripted else self.standing.get(function, 0)
         if isinstance(code, Exception):
