@@ -66,7 +66,7 @@ class StoredChannel(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     failures: int
 
 
-class StoredHabits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class StoredHabits(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """See `memory.Habits`."""
 
     answer_seconds: float = 0.0
@@ -79,7 +79,7 @@ class StoredCard(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     format: int
     applications: list[StoredApplication]
     channel: StoredChannel
-    habits: StoredHabits = msgspec.field(default_factory=StoredHabits)
+    habits: StoredHabits | None = None
 
 
 def save(memory: Memory, path: Path, *, exclusive: bool = False) -> None:
@@ -108,6 +108,7 @@ def load(path: Path) -> Memory:
 
 
 def _store(memory: Memory) -> StoredCard:
+    habits = memory.habits
     return StoredCard(
         format=FORMAT,
         applications=[
@@ -126,7 +127,7 @@ def _store(memory: Memory) -> StoredCard:
             },
             failures=memory.channel.failures,
         ),
-        habits=StoredHabits(answer_seconds=memory.habits.answer_seconds, mute=memory.habits.mute),
+        habits=None if habits == Habits() else StoredHabits(answer_seconds=habits.answer_seconds, mute=habits.mute),
     )
 
 
@@ -161,7 +162,8 @@ def _restore(stored: StoredCard) -> Memory:
         },
         failures=stored.channel.failures,
     )
-    return Memory(applications, channel, Habits(stored.habits.answer_seconds, stored.habits.mute))
+    habits = stored.habits or StoredHabits()
+    return Memory(applications, channel, Habits(habits.answer_seconds, habits.mute))
 
 
 def _restore_file(stored: StoredFile) -> ElementaryFile:
