@@ -28,6 +28,7 @@ def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
     config = load(written(tmp_path, GOOD))
     assert config.reader.name == "Kiosk 00 00"
     assert config.api.socket == "/run/gatewayd/api.sock"
+    assert config.operators.socket == "/run/gatewayd/operators.sock"
     assert config.metrics.address == "127.0.0.1:9464"
 
 
@@ -42,6 +43,8 @@ def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
         (GOOD.replace(":7443", ":70000"), "`$.central.address`"),
         (GOOD + '\n[metrics]\naddress = "0.0.0.0:9464"\n', "`$.metrics.address`"),
         (GOOD + f'\n[api]\nsocket = "/{"x" * 107}"\n', "`$.api.socket`"),
+        (GOOD + f'\n[operators]\nsocket = "/{"x" * 107}"\n', "`$.operators.socket`"),
+        (GOOD + '\n[operators]\nsocket = "/run/gatewayd/api.sock"\n', "a socket each - at `$.operators.socket`"),
         (GOOD + '\n[log]\nlevel = "loud"\n', "`$.log.level`"),
         (GOOD + "\nbroken", "key/value pair"),
     ],
