@@ -18,6 +18,7 @@ pcscd             the PC/SC service (a private copy of it is run; the service it
 opensc            reads the card as foreign software (opensc-tool, pkcs15-tool, pkcs11-tool)
 opensc-pkcs11     signs with the card as foreign software
 openssl           verifies what the card signed
+softhsm2          a PKCS #11 token in software, for the centre's master key (a library; it runs no service)
 util-linux        setpriv: no process outlives the command that started it
 ca-certificates   trust roots for PyPI
 '
