@@ -41,7 +41,7 @@ class PcscReader:
         self._closed = False
         self._seen = UNSEEN
         self._overdue: dict[Work, float] = {}  # since when, monotonic
-        self._followers: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._state = UNSEEN
         self._changed = asyncio.Event()
 
@@ -52,6 +52,7 @@ class PcscReader:
             ended: asyncio.Future[None] = self._loop.create_future()
             self._running.append(ended)
             threading.Thread(target=self._live, args=(body, ended), name=name, daemon=True).start()
+        self._tasks.add(asyncio.ensure_future(self._supervise()))
 
     async def close(self) -> None:
         """End both threads, and with them any connection: card reset, disconnect.
@@ -62,8 +63,8 @@ class PcscReader:
         self._thread.stop()
         self._watch.stop()
         await self._within(asyncio.gather(*self._running), self._timing.close_limit)
-        for follower in self._followers:
-            follower.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     @property
     def state(self) -> ReaderState:
@@ -153,8 +154,14 @@ class PcscReader:
                 await self._within(outcome, limit)
 
         follower = asyncio.ensure_future(follow())
-        self._followers.add(follower)
-        follower.add_done_callback(self._followers.discard)
+        self._tasks.add(follower)
+        follower.add_done_callback(self._tasks.discard)
+
+    async def _supervise(self) -> None:
+        """Notice that the presence watch hangs, as it does with a pcscd that hangs: nobody else would before a job."""
+        while True:
+            await self._clock.sleep(self._timing.silence_limit / 2)
+            self._refresh()
 
     def _limit(self, work: Work) -> float:
         """Return until when, monotonic, the running call or the whole job may go on."""
@@ -203,7 +210,9 @@ class PcscReader:
         self._refresh()
 
     def _refresh(self) -> None:
-        state = replace(self._seen, problem=ReaderProblem.READER_STUCK) if self._overdue else self._seen
+        is_silent = self._clock.monotonic() - self._watch.last_seen > self._timing.silence_limit
+        is_stuck = bool(self._overdue) or is_silent
+        state = replace(self._seen, problem=ReaderProblem.READER_STUCK) if is_stuck else self._seen
         if state != self._state:
             self._state = state
             self._changed.set()

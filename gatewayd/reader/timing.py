@@ -15,4 +15,5 @@ class Timing:
     lift_patience: float = 1.0  # for pcscd to notice that a failed card was lifted
     presence_poll: float = 0.5  # after this long pcscd, which polls every 0.4 s, knows whether a card was pulled
     watch_slice: float = 0.5  # one wait of the presence watch; it ends within one
+    silence_limit: float = 4.0  # without a round of the presence watch: then pcscd hangs
     close_limit: float = 3.0  # for both threads to end

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from gatewayd.reader import pcsc
 from gatewayd.reader.port import ReaderProblem
 from gatewayd.reader.timing import Timing
 from tests.contract.reader_contract import FIRST, OK, Echo, placed, send, until, works
-from tests.integration.pcsc_stage import PcscStage, pcsc_stage
+from tests.integration.pcsc_stage import TIMING, PcscStage, pcsc_stage
 from tests.rig.pcscd import KIOSK, PrivatePcscd
 
 RECOVERY_S = 5.0
@@ -79,6 +80,19 @@ async def test_hung_pcscd_is_not_waited_for_and_heals(stage: PcscStage) -> None:
         stage.pcscd.kill(signal.SIGCONT)
     await until(stage.reader, present=True)
     assert await works(stage)
+
+
+async def test_hung_pcscd_is_noticed_while_idle(private_pcscd: PrivatePcscd) -> None:
+    async with pcsc_stage(private_pcscd, timing=replace(TIMING, silence_limit=0.3)) as stage:
+        await placed(stage)
+        private_pcscd.kill(signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(5):
+                await until(stage.reader, present=True, problem=ReaderProblem.READER_STUCK)
+        finally:
+            private_pcscd.kill(signal.SIGCONT)
+        await until(stage.reader, present=True)
+        assert await works(stage)
 
 
 async def test_stranger_gets_an_error_at_once_while_we_hold_the_card(stage: PcscStage) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from smartcard import scard as real
@@ -451,6 +451,17 @@ async def test_pcscd_that_was_lost_is_found_without_a_busy_loop(scard: FakeScard
         state = await b.until(lambda state: state.card_present)
         assert state.insertions == 2
         assert b.heard.events == ["reconnected"]
+
+
+async def test_pcscd_that_hangs_is_noticed_without_a_job(scard: FakeScard) -> None:
+    hang = Hang()
+    async with bench(scard, timing=replace(QUICK, silence_limit=0.2)) as b:
+        await b.placed()
+        scard.before["SCardGetStatusChange"] = lambda: hang([])
+        await b.until(lambda state: state.problem is ReaderProblem.READER_STUCK)
+        scard.before.clear()
+        hang.end()
+        await b.until(lambda state: state.problem is None)
 
 
 async def test_late_value_is_told_when_the_loop_still_runs(scard: FakeScard) -> None:
