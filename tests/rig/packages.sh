@@ -6,23 +6,6 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 DRIVER=.cache/vpcd/libifdvpcd.so
-NEEDED='
-python3           runs everything here
-python3-venv      keeps what comes from PyPI in .venv
-python3-dev       headers to compile pyscard, the PC/SC binding
-gcc               compiles pyscard
-libc6-dev         compiles pyscard
-libpcsclite-dev   headers to compile pyscard
-pkg-config        finds those headers
-pcscd             the PC/SC service (a private copy of it is run; the service itself stays off)
-opensc            reads the card as foreign software (opensc-tool, pkcs15-tool, pkcs11-tool)
-opensc-pkcs11     signs with the card as foreign software
-openssl           verifies what the card signed
-softhsm2          a PKCS #11 token in software, for the centre's master key (a library; it runs no service)
-util-linux        setpriv: no process outlives the command that started it
-ca-certificates   trust roots for PyPI
-'
-
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"
     elif command -v sudo >/dev/null; then sudo "$@"
@@ -67,9 +50,22 @@ while read -r package why; do
     [ -n "$missing" ] || echo 'Debian packages that are missing and now installed (no service is started or enabled):'
     printf '  %-16s  %s\n' "$package" "$why"
     missing="$missing $package"
-done <<LIST
-$NEEDED
-LIST
+done <<'NEEDED'
+python3           runs everything here
+python3-venv      keeps what comes from PyPI in .venv
+python3-dev       headers to compile pyscard, the PC/SC binding
+gcc               compiles pyscard
+libc6-dev         compiles pyscard
+libpcsclite-dev   headers to compile pyscard
+pkg-config        finds those headers
+pcscd             the PC/SC service (a private copy of it is run; the service itself stays off)
+opensc            reads the card as foreign software (opensc-tool, pkcs15-tool, pkcs11-tool)
+opensc-pkcs11     signs with the card as foreign software
+openssl           verifies what the card signed
+softhsm2          a PKCS #11 token in software, for the centre's master key (a library; it runs no service)
+util-linux        setpriv: no process outlives the command that started it
+ca-certificates   trust roots for PyPI
+NEEDED
 mkdir -p .cache
 [ -z "$missing" ] || install_quietly
 
