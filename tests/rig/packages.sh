@@ -6,6 +6,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 DRIVER=.cache/vpcd/libifdvpcd.so
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"
     elif command -v sudo >/dev/null; then sudo "$@"
