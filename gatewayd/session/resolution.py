@@ -11,6 +11,7 @@ from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavaila
 from gatewayd.journal.port import JournalPort
 
 INTERVAL_S = 3600.0
+AGAIN_S = 60.0  # after a centre or a journal that did not answer
 
 # What the state of its reservation says of an attempt. Any other state says nothing yet.
 RESOLUTIONS = {
@@ -33,11 +34,13 @@ class Resolution:
     async def run(self) -> None:
         """Ask at once and then every hour, for as long as the daemon runs."""
         while True:
+            pause = INTERVAL_S
             try:
                 await self.ask()
             except (CentralUnavailable, CentralRejected, JournalUnavailable) as error:
                 log.warning("unresolved attempts not asked for", extra={"why": str(error)})
-            await self._clock.sleep(INTERVAL_S)
+                pause = AGAIN_S
+            await self._clock.sleep(pause)
 
     async def ask(self) -> None:
         """Ask once for each unresolved attempt. Raises CentralUnavailable, CentralRejected, JournalUnavailable."""

@@ -18,7 +18,7 @@ from gatewayd.dialogue.events import ClientGone
 from gatewayd.dialogue.vocabulary import Outcome, Reason, State
 from gatewayd.errors import CentralRejected, CentralUnavailable
 from gatewayd.journal.port import AttemptRecord
-from gatewayd.session.resolution import INTERVAL_S
+from gatewayd.session.resolution import AGAIN_S, INTERVAL_S
 from gatewayd.session.session import Session
 from gatewayd.session.view import View
 from tests.fakes.cards import CardFactory, MadeCard
@@ -180,6 +180,21 @@ async def until_resolved(kiosk: Kiosk, attempt_id: str) -> None:
         while (await record(kiosk, attempt_id)).resolution is None:
             await kiosk.clock.advance(1)
             await asyncio.sleep(0.002)
+
+
+async def test_a_silent_centre_is_asked_again_soon(world: World, change_number: int) -> None:
+    card = await torn_at_a(world, change_number)
+    async with world.b() as b:
+        assert (await Citizen(b, card).do(await b.open("at-b"))).shown.outcome is Outcome.DONE
+        await b.settled()
+    async with world.a() as a:
+        a.central.failures["get_attempt"] = CentralUnavailable("unavailable")
+        a.spawn(a.resolution.run())
+        await a.clock.advance(1)
+        assert await listed(a) == ["at-a"]
+        a.central.failures.clear()
+        await a.clock.advance(AGAIN_S)
+        await until_resolved(a, "at-a")
 
 
 async def test_a_receipt_that_comes_after_supersession_still_counts(world: World) -> None:
