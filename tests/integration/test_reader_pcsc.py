@@ -59,7 +59,7 @@ async def test_restarted_pcscd_is_found_again_while_idle(stage: PcscStage, numbe
     await placed(stage)
     assert await works(stage)
     stage.pcscd.kill(number)
-    async with asyncio.timeout(1.5):  # a wait that runs when it dies ends within a second
+    async with asyncio.timeout(RECOVERY_S):
         await until(stage.reader, present=False, problem=ReaderProblem.PCSC_UNAVAILABLE)
     stage.pcscd.resume()
     async with asyncio.timeout(RECOVERY_S):

@@ -38,7 +38,7 @@ class FakeScard:
     def __init__(self) -> None:
         self.readers = [READER]
         self.state = real.SCARD_STATE_EMPTY
-        self.codes: dict[str, list[int | Exception]] = {}  # by function; used up one by one
+        self.codes: dict[str, list[int | Exception]] = {}  # by function, or "thread function"; used up one by one
         self.standing: dict[str, int | Exception] = {}  # by function; stays
         self.before: dict[str, Callable[[], object]] = {}  # by function; done first
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
@@ -118,9 +118,10 @@ class FakeScard:
 
     def _enter(self, function: str, arguments: tuple[Any, ...]) -> int:
         self.calls.append((function, arguments))
-        self.threads.setdefault(function, set()).add(threading.current_thread().name)
+        thread = threading.current_thread().name
+        self.threads.setdefault(function, set()).add(thread)
         self.before.get(function, lambda: None)()
-        scripted = self.codes.get(function)
+        scripted = self.codes.get(f"{thread} {function}") or self.codes.get(function)
         code = scripted.pop(0) if scripted else self.standing.get(function, 0)
         if isinstance(code, Exception):
             raise code
