@@ -97,13 +97,14 @@ class Site:
         command = [BIN / "centrald", "card", "revoke", serial, "--certificate", certificate]
         run([*command, "--directory", self.central])
 
-    def add(self, persona: str) -> Path:
-        """Return the card of a persona; made, and known to the centre as such a card is, unless it is there."""
-        card = self.cards / f"{persona}.json"
-        if not card.exists():
-            self.issue(persona)
-            self.admit(card)
-        return card
+    def add(self, *cards_of: str) -> None:
+        """Have a card of each persona, called by its name and known to the centre as such a card is."""
+        with ThreadPoolExecutor() as pool:
+            self.admit(*pool.map(self.issue, [each for each in cards_of if not self.card(each).exists()]))
+
+    def card(self, name: str) -> Path:
+        """Return where the card of this name is, or would be."""
+        return self.cards / f"{name}.json"
 
     def admit(self, *cards: Path) -> None:
         """Register cards, and revoke what is revoked of the personas they are called by."""
@@ -117,7 +118,7 @@ class Site:
         for file in (card, _entry(card)):
             if file.exists():
                 shutil.copy(file, self.cards)
-        self.admit(self.cards / card.name)
+        self.admit(self.card(card.stem))
 
 
 def _entry(card: Path) -> Path:

@@ -139,11 +139,11 @@ class Stack:
         """
         if persona not in (card.stem for card in self.cardsim.cards):
             if self._template is None:
-                card = self.site.add(persona)
+                self.site.add(persona)
             else:
-                self.site.take(self._template.add(persona))
-                card = self.site.cards / f"{persona}.json"
-            self.cardsim.cards.append(card)
+                self._template.add(persona)
+                self.site.take(self._template.card(persona))
+            self.cardsim.cards.append(self.site.card(persona))
             self.cardsim.restart()
         return persona
 
