@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from uuid import UUID, uuid4
 
 import typer
@@ -21,15 +21,25 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of text.")]
 
 
+class Sockets(NamedTuple):
+    """Where the daemon is."""
+
+    kiosk: str
+    operators: str
+
+
 @app.callback()
 def gatewayctl(
     context: typer.Context,
     socket: Annotated[
         str, typer.Option(envvar="GATEWAYD_SOCKET", help="The daemon's Unix socket.")
     ] = "/run/gatewayd/api.sock",
+    operators_socket: Annotated[
+        str, typer.Option(envvar="GATEWAYD_OPERATORS_SOCKET", help="The daemon's Unix socket for operators.")
+    ] = "/run/gatewayd/operators.sock",
 ) -> None:
     """Keep the options of all commands."""
-    context.obj = socket
+    context.obj = Sockets(socket, operators_socket)
 
 
 @app.command()
@@ -41,7 +51,7 @@ def status(
     """Tell whether a reset could begin now, and if not, why."""
     from gatewayctl import run
 
-    raise typer.Exit(run.status(context.obj, as_json=as_json, watch=watch))
+    raise typer.Exit(run.status(context.obj.kiosk, as_json=as_json, watch=watch))
 
 
 @app.command(epilog=exits.HELP)
@@ -64,7 +74,22 @@ def reset(
     """
     from gatewayctl import run
 
-    raise typer.Exit(run.reset(context.obj, str(attempt_id or uuid4()), as_json=as_json))
+    raise typer.Exit(run.reset(context.obj.kiosk, str(attempt_id or uuid4()), as_json=as_json))
+
+
+@app.command()
+def attempts(
+    context: typer.Context,
+    unresolved: Annotated[
+        bool, typer.Option("--unresolved", help="Only those whose outcome is unknown and not resolved yet.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List attempts, newest first (operators' socket)."""
+    from gatewayctl import run
+
+    raise typer.Exit(run.attempts(context.obj.operators, unresolved=unresolved, limit=limit, as_json=as_json))
 
 
 @app.command(epilog=exits.HELP)
@@ -73,7 +98,10 @@ def attempt(
     attempt_id: Annotated[UUID, typer.Argument(help="The attempt's id.", metavar="ID")],
     as_json: Json = False,
 ) -> None:
-    """Tell what became of an attempt, as the daemon's record has it."""
+    """Tell what became of an attempt, as the daemon's record has it.
+
+    With its timeline, every durable step, where the operators' socket can be reached.
+    """
     from gatewayctl import run
 
-    raise typer.Exit(run.attempt(context.obj, str(attempt_id), as_json=as_json))
+    raise typer.Exit(run.attempt(context.obj.kiosk, context.obj.operators, str(attempt_id), as_json=as_json))

@@ -14,9 +14,12 @@ from jpkireset.gateway.v1.gateway_service_pb2 import (
     WatchStatusRequest,
 )
 from jpkireset.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
+from jpkireset.gateway.v1.operator_service_pb2 import GetTimelineRequest, GetTimelineResponse, ListAttemptsRequest
+from jpkireset.gateway.v1.operator_service_pb2_grpc import OperatorServiceStub
 from jpkireset.gateway.v1.reset_service_pb2_grpc import ResetServiceStub
 
 CALL_S = 5.0
+PAGE_SIZE = 50  # attempts asked for at once
 LARGEST_MESSAGE_BYTES = 64 * 1024  # views and statuses are far below a kilobyte
 OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -44,11 +47,12 @@ class NoSuchAttempt(Exception):
 
 
 class Link:
-    """The daemon's two services on one channel."""
+    """The daemon's services on one channel; which of them are offered is the socket's affair."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.reset_service = ResetServiceStub(channel)
         self._gateway = GatewayServiceStub(channel)
+        self._operator = OperatorServiceStub(channel)
 
     async def status(self) -> Status:
         """Return the status. Raises BrokenCall."""
@@ -69,16 +73,40 @@ class Link:
         Raises NoSuchAttempt or BrokenCall.
         """
         request = GetAttemptRequest(attempt_id=attempt_id)
-        try:
-            with _translated():
-                response = await self._gateway.GetAttempt(
-                    request, timeout=max(CALL_S, wait_s), wait_for_ready=wait_s > 0
-                )
-        except BrokenCall as error:
-            if error.code == grpc.StatusCode.NOT_FOUND.name:
-                raise NoSuchAttempt(attempt_id) from error
-            raise
+        with _translated(), _not_found(attempt_id):
+            response = await self._gateway.GetAttempt(request, timeout=max(CALL_S, wait_s), wait_for_ready=wait_s > 0)
         return response.attempt
+
+    async def attempts(self, *, unresolved_only: bool, limit: int) -> AsyncIterator[Attempt]:
+        """Yield at most `limit` attempts, newest first. Operators' socket only. Raises BrokenCall."""
+        token = ""
+        while limit > 0:
+            request = ListAttemptsRequest(
+                unresolved_only=unresolved_only, page_size=min(limit, PAGE_SIZE), page_token=token
+            )
+            with _translated():
+                page = await self._operator.ListAttempts(request, timeout=CALL_S)
+            for attempt in page.attempts:
+                yield attempt
+            limit -= len(page.attempts)
+            token = page.next_page_token
+            if not token:
+                return
+
+    async def timeline(self, attempt_id: str) -> GetTimelineResponse:
+        """Return an attempt and its durable steps. Operators' socket only. Raises NoSuchAttempt or BrokenCall."""
+        with _translated(), _not_found(attempt_id):
+            return await self._operator.GetTimeline(GetTimelineRequest(attempt_id=attempt_id), timeout=CALL_S)
+
+
+@contextmanager
+def _not_found(attempt_id: str) -> Iterator[None]:
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            raise NoSuchAttempt(attempt_id) from None
+        raise
 
 
 @contextmanager

@@ -82,13 +82,12 @@ def outcome_lines(outcome: Outcome.ValueType, reason: Reason.ValueType) -> list[
 
 def as_json(event: str, **fields: object) -> str:
     """Return one line of `--json`. A message is given with all its fields, absent ones left out."""
-    content = {
-        key: MessageToDict(value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        if isinstance(value, Message)
-        else value
-        for key, value in fields.items()
-    }
-    return json.dumps({"event": event, **content}, ensure_ascii=False)
+    return json.dumps({"event": event, **fields}, ensure_ascii=False, default=_as_dict)
+
+
+def _as_dict(message: object) -> dict[str, object]:
+    assert isinstance(message, Message)
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 class Reporter:
@@ -154,6 +153,11 @@ class Reporter:
 def local(moment: Timestamp) -> str:
     """Return a moment in the kiosk's time."""
     return f"{moment.ToDatetime(tzinfo=datetime.UTC).astimezone(TOKYO):%a %Y-%m-%d %H:%M:%S} (Asia/Tokyo)"
+
+
+def clock_time(moment: Timestamp) -> str:
+    """Return a moment in the kiosk's time, as it is written in lists."""
+    return f"{moment.ToDatetime(tzinfo=datetime.UTC).astimezone(TOKYO):%Y-%m-%d %H:%M:%S}"
 
 
 def name_of(enum: Named, value: int) -> str:

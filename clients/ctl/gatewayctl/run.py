@@ -9,11 +9,12 @@ from collections.abc import Callable, Coroutine
 from typing import TextIO
 
 from gatewayctl import texts
+from gatewayctl.attempts import list_attempts, show_attempt
 from gatewayctl.conversation import Conversation
 from gatewayctl.exits import ExitCode
 from gatewayctl.link import BrokenCall, open_link
 from gatewayctl.report import Reporter
-from gatewayctl.status import show_attempt, show_status, watch_status
+from gatewayctl.status import show_status, watch_status
 from gatewayctl.terminal import Terminal
 
 
@@ -32,12 +33,22 @@ def status(socket: str, *, as_json: bool, watch: bool) -> ExitCode:
         return ExitCode.DONE if watch else ExitCode.LEFT
 
 
-def attempt(socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:
+def attempts(operators_socket: str, *, unresolved: bool, limit: int, as_json: bool) -> ExitCode:
+    """Run `gatewayctl attempts`."""
+
+    async def work() -> ExitCode:
+        async with open_link(operators_socket) as operators:
+            return await list_attempts(operators, _say, unresolved=unresolved, limit=limit, as_lines=as_json)
+
+    return _translated(operators_socket, work)
+
+
+def attempt(socket: str, operators_socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:
     """Run `gatewayctl attempt`."""
 
     async def work() -> ExitCode:
-        async with open_link(socket) as link:
-            return await show_attempt(link, attempt_id, as_lines=as_json)
+        async with open_link(operators_socket) as operators, open_link(socket) as link:
+            return await show_attempt(operators, link, attempt_id, _say, as_lines=as_json)
 
     return _translated(socket, work)
 
@@ -48,7 +59,7 @@ def reset(socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:
     async def work() -> ExitCode:
         words = sys.stderr if as_json else sys.stdout
         terminal = Terminal(sys.stdin.fileno(), lambda text: _write(words, text))
-        emit = (lambda line: _write(sys.stdout, f"{line}\n")) if as_json else None
+        emit = _say if as_json else None
         async with open_link(socket) as link:
             conversation = Conversation(link, terminal, Reporter(terminal.say, emit), attempt_id)
             loop = asyncio.get_running_loop()
@@ -69,6 +80,10 @@ def _translated(socket: str, work: Callable[[], Coroutine[None, None, ExitCode]]
     except BrokenCall as error:
         _write(sys.stderr, f"No answer from the daemon at {socket} ({error}). Is gatewayd running?\n")
         return ExitCode.BROKEN_CALL
+
+
+def _say(line: str) -> None:
+    _write(sys.stdout, f"{line}\n")
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -1,16 +1,16 @@
-"""What `status` and `attempt` print."""
+"""What `status` prints."""
 
 from __future__ import annotations
 
-from jpkireset.gateway.v1.gateway_service_pb2 import Attempt, ReadinessProblem, Status
-from jpkireset.gateway.v1.reset_service_pb2 import OUTCOME_UNSPECIFIED, State
+from jpkireset.gateway.v1.gateway_service_pb2 import ReadinessProblem, Status
+from jpkireset.gateway.v1.reset_service_pb2 import State
 from rich.console import Console
 from rich.table import Table
 
 from gatewayctl import texts
 from gatewayctl.exits import ExitCode
-from gatewayctl.link import Link, NoSuchAttempt
-from gatewayctl.report import as_json, exit_code_of, local, name_of, outcome_lines
+from gatewayctl.link import Link
+from gatewayctl.report import as_json, local, name_of
 
 
 async def show_status(link: Link, *, as_lines: bool) -> ExitCode:
@@ -22,27 +22,6 @@ async def watch_status(link: Link, *, as_lines: bool) -> None:
     """Print the status now and after every change, until the call breaks. Raises BrokenCall."""
     async for status in link.watch():
         _print_status(status, as_lines=as_lines)
-
-
-async def show_attempt(link: Link, attempt_id: str, *, as_lines: bool) -> ExitCode:
-    """Print what the daemon knows of an attempt. Raises BrokenCall."""
-    console = Console(highlight=False, markup=False)
-    try:
-        attempt = await link.attempt(attempt_id)
-    except NoSuchAttempt:
-        if as_lines:
-            _emit(console, as_json("no_such_attempt", attempt_id=attempt_id))
-        else:
-            console.print("The daemon never accepted an attempt of this id.")
-        return ExitCode.NO_SUCH_ATTEMPT
-    if as_lines:
-        _emit(console, as_json("attempt", attempt=attempt))
-    else:
-        console.print(_attempt_table(attempt))
-        lines = outcome_lines(attempt.outcome, attempt.reason) if attempt.outcome else ["The attempt is still running."]
-        for line in lines:
-            console.print(line)
-    return exit_code_of(attempt.outcome, attempt.reason)
 
 
 def _print_status(status: Status, *, as_lines: bool) -> ExitCode:
@@ -80,14 +59,6 @@ def _status_table(status: Status) -> Table:
         rows.append(("Closes", local(status.closes_at)))
     rows.append(("Kiosk", status.kiosk_id))
     rows.append(("Version", status.version))
-    return _table(rows)
-
-
-def _attempt_table(attempt: Attempt) -> Table:
-    rows = [("Attempt", attempt.attempt_id), ("State", name_of(State, attempt.state).removeprefix("STATE_").lower())]
-    rows.append(("Started", local(attempt.started_at)))
-    if attempt.outcome != OUTCOME_UNSPECIFIED and attempt.HasField("ended_at"):
-        rows.append(("Ended", local(attempt.ended_at)))
     return _table(rows)
 
 

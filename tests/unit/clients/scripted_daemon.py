@@ -21,7 +21,19 @@ from jpkireset.gateway.v1.gateway_service_pb2 import (
     WatchStatusResponse,
 )
 from jpkireset.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer, add_GatewayServiceServicer_to_server
+from jpkireset.gateway.v1.operator_service_pb2 import (
+    GetTimelineRequest,
+    GetTimelineResponse,
+    ListAttemptsRequest,
+    ListAttemptsResponse,
+    TimelineEntry,
+)
+from jpkireset.gateway.v1.operator_service_pb2_grpc import (
+    OperatorServiceServicer,
+    add_OperatorServiceServicer_to_server,
+)
 from jpkireset.gateway.v1.reset_service_pb2 import (
+    OUTCOME_UNKNOWN,
     PROCEDURE_SIGNING_PASSWORD,
     ResetPasswordRequest,
     ResetPasswordResponse,
@@ -68,6 +80,7 @@ class Daemon:
     script: Script | None = None
     attempts: list[Attempt] = field(default_factory=list)  # GetAttempt's answers in turn, the last one for ever
     statuses: list[Status] = field(default_factory=list)
+    timeline: list[TimelineEntry] | None = None  # None: a front-end's socket
     socket: str = ""
 
 
@@ -105,12 +118,35 @@ class _Gateway(GatewayServiceServicer):
         return GetAttemptResponse(attempt=attempt)
 
 
+class _Operator(OperatorServiceServicer):
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    async def ListAttempts(self, request: ListAttemptsRequest, context: Any) -> ListAttemptsResponse:  # noqa: N802
+        wanted = [
+            attempt
+            for attempt in self._daemon.attempts
+            if attempt.outcome == OUTCOME_UNKNOWN or not request.unresolved_only
+        ]
+        first = int(request.page_token or 0)
+        end = first + request.page_size
+        return ListAttemptsResponse(attempts=wanted[first:end], next_page_token=str(end) if end < len(wanted) else "")
+
+    async def GetTimeline(self, request: GetTimelineRequest, context: Any) -> GetTimelineResponse:  # noqa: N802
+        found = [attempt for attempt in self._daemon.attempts if attempt.attempt_id == request.attempt_id]
+        if not found:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such attempt")
+        return GetTimelineResponse(attempt=found[0], entries=self._daemon.timeline)
+
+
 @contextlib.asynccontextmanager
 async def serve(daemon: Daemon) -> AsyncIterator[str]:
     """Serve on a socket of a short path and yield it."""
     server = grpc.aio.server()
     add_ResetServiceServicer_to_server(_Reset(daemon), server)
     add_GatewayServiceServicer_to_server(_Gateway(daemon), server)
+    if daemon.timeline is not None:
+        add_OperatorServiceServicer_to_server(_Operator(daemon), server)
     with tempfile.TemporaryDirectory(prefix="sd") as directory:
         daemon.socket = str(Path(directory) / "api.sock")
         server.add_insecure_port(f"unix:{daemon.socket}")
