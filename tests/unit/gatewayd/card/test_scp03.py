@@ -49,6 +49,7 @@ def test_lengths_do_not_tell_the_passwords_length_within_a_block() -> None:
     [
         b"",
         AUTHENTICATION,  # without its C-MAC
+        AUTHENTICATION.replace(b"\x00\x10", b"\x00\x08"),  # the same, with Lc to match
         external_authenticate(bytes(16)),  # of another S-MAC
         external_authenticate(S_MAC) + b"\x00",  # with Le
         external_authenticate(S_MAC).replace(b"\x13", b"\x03", 1),  # another level
