@@ -82,6 +82,12 @@ class Part:
         if code:
             raise RigError(f"{self.name} ended with {code}, see {self.log}")
 
+    def ended(self, seconds: float) -> int:
+        """Wait until the program, asked before, has ended; return its exit code. Raises RigError in time."""
+        code = self.process.wait(seconds)
+        self._process = None
+        return code
+
     def kill(self) -> None:
         """End the program as a power cut would (SIGKILL)."""
         process, self._process = self.process, None
