@@ -11,7 +11,7 @@ from pathlib import Path
 
 from centrald.cardkeys import FileMasterKey
 from centrald.certificates import UserAuthority
-from centrald.clock import Clock, SystemClock
+from centrald.clock import Clock
 from centrald.config import Config
 from centrald.errors import ConfigError
 from centrald.rpc.server import Listeners, TlsFiles
@@ -28,14 +28,14 @@ class Centrald:
     def __init__(self, directory: Path, config: Config, clock: Clock | None = None) -> None:
         self._directory = directory
         self._config = config
-        self.database = Database.open(config.storage.url, directory, clock or SystemClock(), service=True)
+        storage = config.storage
+        self.database = Database.open(storage.url, directory, clock, service=True, connections=storage.connections)
         self._listeners: Listeners | None = None
 
     async def start(self) -> tuple[str, str]:
         """Serve both listeners; returns the kiosks' and the phones' address. Raises ConfigError."""
         config = self._config
-        if not await self.database.ready():
-            raise ConfigError(f"{config.storage.url} holds no tables; run `centrald init` first")
+        await self.database.check_revision()
         master = FileMasterKey.load(self._directory / config.keys.master)
         authority = UserAuthority.load(self._directory / config.keys.user_authority)
         tls = TlsFiles(

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A wall clock. With SQLite the service's time is this clock; a database server's own clock replaces it."""
+    """A wall clock. The service's time is the database's: with SQLite the machine's clock, else the server's own."""
 
     def now(self) -> datetime.datetime:
         """Return the time, in UTC and aware of it."""

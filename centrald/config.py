@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -57,7 +58,8 @@ class Service(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Storage(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The database, as a URL of SQLAlchemy; a relative SQLite file lies in the service's directory."""
 
-    url: str = "sqlite+aiosqlite:///centrald.db"
+    url: str = "sqlite+aiosqlite:///centrald.db"  # or postgresql+asyncpg://USER@/DATABASE?host=/run/postgresql
+    connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10  # to PostgreSQL, at most; SQLite has one
 
 
 class Keys(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -107,7 +109,7 @@ def load(directory: Path) -> Config:
     return config
 
 
-def template(*, always_open: bool) -> str:
+def template(*, always_open: bool, storage_url: str = Storage().url) -> str:
     """Return the text of a new configuration file."""
     opens, closes = ("00:00", "24:00") if always_open else (Service().opens, Service().closes)
     return f"""\
@@ -124,7 +126,8 @@ timezone = "{Service().timezone}"
 # maintenance = [{{ from = 2026-12-01T01:00:00+09:00, until = 2026-12-01T05:00:00+09:00 }}]
 
 [storage]
-url = "{Storage().url}"
+url = {json.dumps(storage_url)}  # or postgresql+asyncpg://USER@/DATABASE?host=/run/postgresql
+connections = {Storage().connections}  # to PostgreSQL, at most
 
 [keys]
 master = "{Keys().master}"  # mode 0600

@@ -9,23 +9,32 @@ from pathlib import Path
 from centrald import pki
 from centrald.cardkeys import FileMasterKey
 from centrald.clock import Clock, SystemClock
-from centrald.config import CONFIG_NAME, Config, template
+from centrald.config import CONFIG_NAME, Config, Storage, template
 from centrald.errors import AlreadyThere
-from centrald.storage.database import Database
+from centrald.storage.database import Database, parse
 
 _FOLDERS = ("keys", "authority", "tls")
 KIOSK_AUTHORITY = ("tls/kiosk-ca.pem", "tls/kiosk-ca.key")
 SERVER_AUTHORITY = "tls/server-ca.pem"
 
 
-def initialize(directory: Path, server_names: list[str], *, always_open: bool, clock: Clock | None = None) -> list[str]:
-    """Make keys, test authority, TLS certificates, database and configuration; raises AlreadyThere.
+def initialize(
+    directory: Path,
+    server_names: list[str],
+    *,
+    always_open: bool,
+    clock: Clock | None = None,
+    storage_url: str = Storage().url,
+) -> list[str]:
+    """Make keys, test authority, TLS certificates, tables and configuration; raises AlreadyThere, ConfigError.
 
-    Returns the files, relative to the directory. The configuration is written last: without it nothing serves.
+    Returns the files, relative to the directory. The configuration is written last: without it nothing serves. A second
+    service on one PostgreSQL begins with a copy of the first one's directory: tables that are there are refused.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise AlreadyThere(f"{directory} is not empty")
+    parse(storage_url)
     for folder in _FOLDERS:
         (directory / folder).mkdir(mode=0o700)
     config = Config()
@@ -43,16 +52,20 @@ def initialize(directory: Path, server_names: list[str], *, always_open: bool, c
     kiosk_authority.write(*(directory / name for name in KIOSK_AUTHORITY))
     before = os.umask(0o077)  # the database file, and by it the files beside it, are the owner's
     try:
-        asyncio.run(_create_database(config, directory, clock))
+        asyncio.run(_make_tables(storage_url, directory))
     finally:
         os.umask(before)
-    pki.write_new(directory / CONFIG_NAME, template(always_open=always_open).encode(), mode=0o600)
+    pki.write_new(
+        directory / CONFIG_NAME, template(always_open=always_open, storage_url=storage_url).encode(), mode=0o600
+    )
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 
-async def _create_database(config: Config, directory: Path, clock: Clock) -> None:
-    database = Database.open(config.storage.url, directory, clock, service=True)
+async def _make_tables(url: str, directory: Path) -> None:
+    database = Database.open(url, directory, service=True)
     try:
-        await database.create()
+        if await database.revision() is not None:
+            raise AlreadyThere("the database holds tables already")
+        await database.migrate()
     finally:
         await database.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
+from tests.rig.postgres import Postgres
 from tests.rig.site import Site
 
 
@@ -18,3 +20,10 @@ def pytest_configure() -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A centre, a kiosk and one registered card of each persona; tests use copies, since keys take the time."""
     return Site.make(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A private PostgreSQL, started when the first test asks for it."""
+    with Postgres() as server:
+        yield server

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from centrald.clock import SystemClock
 from centrald.errors import StorageFailed
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def transact(directory: Path, work: Callable[[Transaction], Awaitable[_T]]) -> _
     from centrald.storage.database import Database
 
     async def run() -> _T:
-        database = Database.open(load(directory).storage.url, directory, SystemClock())
+        database = Database.open(load(directory).storage.url, directory)
         try:
             async with database.transaction() as tx:
                 return await work(tx)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from centrald.cli import card, kiosk, ledger, reservation
+from centrald.cli import card, kiosk, ledger, migrate, reservation
 from centrald.cli.common import DEFAULT_DIRECTORY, EXIT_CODES, AsJson, Directory, Exit, show_one
 from centrald.errors import AlreadyThere, CentralError, ConfigError, NotThere
 
@@ -25,6 +25,7 @@ app.add_typer(kiosk.app, name="kiosk")
 app.add_typer(card.app, name="card")
 app.add_typer(reservation.app, name="reservation")
 app.add_typer(ledger.app, name="ledger")
+app.command()(migrate.migrate)
 
 
 @app.command()
@@ -37,15 +38,22 @@ def init(
     always_open: Annotated[
         bool, typer.Option("--always-open", help="Open around the clock, for tests and demonstrations.")
     ] = False,
+    storage_url: Annotated[
+        str | None,
+        typer.Option(help="PostgreSQL to make the tables in, as a URL of SQLAlchemy. [a SQLite file in the directory]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a directory with keys, a test card authority, TLS certificates, configuration and database.
 
     Refuses to overwrite anything. Keep the directory secret: it holds the master key of all cards.
     """
+    from centrald.config import Storage
     from centrald.initialize import initialize
 
-    made = initialize(directory, server_name or ["localhost", "127.0.0.1"], always_open=always_open)
+    names = server_name or ["localhost", "127.0.0.1"]
+    url = storage_url or Storage().url
+    made = initialize(directory, names, always_open=always_open, storage_url=url)
     show_one({"directory": str(directory), "files": made if as_json else " ".join(made)}, as_json=as_json)
 
 

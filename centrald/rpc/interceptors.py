@@ -11,7 +11,16 @@ import grpc
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from centrald.errors import BadContent, CallError, NeverBegun, NotIdentified, NotYours, OutOfOrder, TooMany
+from centrald.errors import (
+    BadContent,
+    CallError,
+    NeverBegun,
+    NotIdentified,
+    NotYours,
+    OutOfOrder,
+    StorageFailed,
+    TooMany,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +73,7 @@ def _guarded(method: str, call: _Handler) -> _Handler:
             await context.abort(grpc.StatusCode.ABORTED, "cancelled inside the service")
         except grpc.aio.AbortError:
             raise
-        except (DBAPIError, PoolTimeoutError) as error:
+        except (StorageFailed, DBAPIError, PoolTimeoutError) as error:
             _log.error("storage failed", extra={"method": method, "error": type(error).__name__})
             await context.abort(grpc.StatusCode.UNAVAILABLE, "storage unavailable")
         except Exception:  # noqa: BLE001 - the one place where everything else ends

@@ -31,7 +31,7 @@ from centrald.service.cards import digest, prove, standing
 from centrald.service.channels import Authorized, Channels, Receipt
 from centrald.statement import CHALLENGE_BYTES as STATEMENT_CHALLENGE_BYTES
 from centrald.statement import Purpose, statement
-from centrald.storage.database import Database
+from centrald.storage.database import Database, transactional
 from centrald.storage.ledger import Entry, Event
 from centrald.storage.transaction import Transaction
 
@@ -66,51 +66,55 @@ class KioskCalls:
         self._authority = authority
         self._hours = hours
 
-    async def status(self, kiosk: KioskId) -> ServiceStatus:
+    @transactional
+    async def status(self, tx: Transaction, kiosk: KioskId) -> ServiceStatus:
         """Tell whether an attempt may begin; changes nothing."""
-        async with self._database.transaction() as tx:
-            return await self._status(tx, kiosk)
+        return await self._status(tx, kiosk)
 
     async def _status(self, tx: Transaction, kiosk: KioskId) -> ServiceStatus:
         now_open = opening(self._hours, tx.now)
         refusal = now_open.refusal if await tx.fleet.enabled(kiosk) else Refusal.KIOSK_NOT_ENABLED
         return ServiceStatus(refusal, tx.now, now_open.opens_at, now_open.closes_at)
 
-    async def begin(self, kiosk: KioskId, attempt_id: str, procedure: Procedure) -> Attempt | ServiceStatus:
+    @transactional
+    async def begin(
+        self, tx: Transaction, kiosk: KioskId, attempt_id: str, procedure: Procedure
+    ) -> Attempt | ServiceStatus:
         """Begin an attempt, or say why not; a refusal leaves no trace."""
-        async with self._database.transaction() as tx:
-            status = await self._status(tx, kiosk)
-            if status.refusal is Refusal.KIOSK_NOT_ENABLED:
-                return status
-            earlier = rules.repeated_begin(await tx.attempt(attempt_id), kiosk, procedure)
-            if earlier is not None:
-                return earlier
-            if status.refusal is not None:
-                return status
-            challenge = secrets.token_bytes(STATEMENT_CHALLENGE_BYTES)
-            begun = Attempt(attempt_id, kiosk, tx.now, procedure, challenge)
-            await tx.add_attempt(begun)
-            await tx.append(Entry(Event.BEGUN, tx.now, kiosk=str(kiosk), attempt_id=attempt_id))
-            return begun
+        status = await self._status(tx, kiosk)
+        if status.refusal is Refusal.KIOSK_NOT_ENABLED:
+            return status
+        earlier = rules.repeated_begin(await tx.attempt(attempt_id), kiosk, procedure)
+        if earlier is not None:
+            return earlier
+        if status.refusal is not None:
+            return status
+        challenge = secrets.token_bytes(STATEMENT_CHALLENGE_BYTES)
+        begun = Attempt(attempt_id, kiosk, tx.now, procedure, challenge)
+        await tx.add_attempt(begun)
+        await tx.append(Entry(Event.BEGUN, tx.now, kiosk=str(kiosk), attempt_id=attempt_id))
+        return begun
 
-    async def check(self, kiosk: KioskId, attempt_id: str, certificate: bytes, signature: bytes) -> Check:
+    @transactional
+    async def check(
+        self, tx: Transaction, kiosk: KioskId, attempt_id: str, certificate: bytes, signature: bytes
+    ) -> Check:
         """Judge the citizen's right once; its answer is recorded."""
-        async with self._database.transaction() as tx:
-            content = digest(certificate, signature)
-            if not await tx.fleet.enabled(kiosk):
-                return Check(content, Refusal.KIOSK_NOT_ENABLED)
-            attempt, earlier = rules.repeated_check(await tx.attempt(attempt_id), kiosk, content)
-            if earlier is not None:
-                return earlier
-            procedure = _procedure(attempt)
-            signed = statement(Purpose.RESET, procedure, attempt.id, str(kiosk), attempt.challenge)
-            proof = await prove(tx, self._authority, procedure, signed, certificate, signature)
-            newest = None
-            if proof.refusal is None and proof.card is not None:
-                newest = await tx.newest_reservation(proof.card.certificate, procedure)
-            host_challenges = tuple(secrets.token_bytes(CHALLENGE_BYTES) for _ in range(MAX_WRITES))
-            attempt, changed = rules.checked(attempt, proof, newest, host_challenges, tx.now)
-            return await self._save_check(tx, attempt, newest, changed)
+        content = digest(certificate, signature)
+        if not await tx.fleet.enabled(kiosk):
+            return Check(content, Refusal.KIOSK_NOT_ENABLED)
+        attempt, earlier = rules.repeated_check(await tx.attempt(attempt_id), kiosk, content)
+        if earlier is not None:
+            return earlier
+        procedure = _procedure(attempt)
+        signed = statement(Purpose.RESET, procedure, attempt.id, str(kiosk), attempt.challenge)
+        proof = await prove(tx, self._authority, procedure, signed, certificate, signature)
+        newest = None
+        if proof.refusal is None and proof.card is not None:
+            newest = await tx.newest_reservation(proof.card.certificate, procedure)
+        host_challenges = tuple(secrets.token_bytes(CHALLENGE_BYTES) for _ in range(MAX_WRITES))
+        attempt, changed = rules.checked(attempt, proof, newest, host_challenges, tx.now)
+        return await self._save_check(tx, attempt, newest, changed)
 
     async def _save_check(
         self, tx: Transaction, attempt: Attempt, before: Reservation | None, after: Reservation | None
@@ -137,28 +141,30 @@ class KioskCalls:
         )
         return attempt.check
 
-    async def authorize(self, kiosk: KioskId, attempt_id: str, n: int, card_answer: bytes) -> Authorized | Refusal:
+    @transactional
+    async def authorize(
+        self, tx: Transaction, kiosk: KioskId, attempt_id: str, n: int, card_answer: bytes
+    ) -> Authorized | Refusal:
         """Verify the card's cryptogram (answer to INITIALIZE UPDATE, 29 bytes) and authorise write `n`."""
-        async with self._database.transaction() as tx:
-            if not await tx.fleet.enabled(kiosk):
-                return Refusal.KIOSK_NOT_ENABLED
-            attempt, check = rules.granted_check(await tx.attempt(attempt_id), kiosk)
-            if not 1 <= n <= MAX_WRITES:
-                raise BadContent("a write number is 1 to 3")
-            assert check.certificate is not None
-            card = await tx.card(check.certificate)
-            reservation = await self._reservation(tx, check)
-            procedure = _procedure(attempt)
-            host_challenge = check.host_challenges[n - 1]
-            judged = self._channels.judge(procedure, card, check.key_version, host_challenge, card_answer)
-            evidence = rules.Evidence(*judged, standing(card, procedure, tx.now))
-            answer = rules.authorize(attempt, reservation, n, card_answer, evidence, tx.now)
-            if not answer.repeated:
-                await self._save_authorization(tx, attempt, n, reservation, answer)
-            if answer.refusal is not None:
-                return answer.refusal
-            assert answer.transcript is not None
-            return self._channels.hand_over(procedure, answer.transcript)
+        if not await tx.fleet.enabled(kiosk):
+            return Refusal.KIOSK_NOT_ENABLED
+        attempt, check = rules.granted_check(await tx.attempt(attempt_id), kiosk)
+        if not 1 <= n <= MAX_WRITES:
+            raise BadContent("a write number is 1 to 3")
+        assert check.certificate is not None
+        card = await tx.card(check.certificate)
+        reservation = await self._reservation(tx, check)
+        procedure = _procedure(attempt)
+        host_challenge = check.host_challenges[n - 1]
+        judged = self._channels.judge(procedure, card, check.key_version, host_challenge, card_answer)
+        evidence = rules.Evidence(*judged, standing(card, procedure, tx.now))
+        answer = rules.authorize(attempt, reservation, n, card_answer, evidence, tx.now)
+        if not answer.repeated:
+            await self._save_authorization(tx, attempt, n, reservation, answer)
+        if answer.refusal is not None:
+            return answer.refusal
+        assert answer.transcript is not None
+        return self._channels.hand_over(procedure, answer.transcript)
 
     async def _save_authorization(
         self, tx: Transaction, attempt: Attempt, n: int, before: Reservation, answer: rules.Authorization
@@ -180,82 +186,89 @@ class KioskCalls:
             )
         )
 
+    @transactional
     async def report(
-        self, kiosk: KioskId, attempt_id: str, n: int, outcome: Outcome, status_word: int, receipt: Receipt | None
+        self,
+        tx: Transaction,
+        kiosk: KioskId,
+        attempt_id: str,
+        n: int,
+        outcome: Outcome,
+        status_word: int,
+        receipt: Receipt | None,
     ) -> Report:
         """Record what became of write `n`; taken also when the kiosk is disabled or the attempt released."""
-        async with self._database.transaction() as tx:
-            attempt = rules.owned(await tx.attempt(attempt_id), kiosk)
-            if attempt.check is None or attempt.check.refusal is not None:
-                raise OutOfOrder("no reservation was checked")
-            before = await self._reservation(tx, attempt.check)
-            asked = rules.find_write(before, attempt.id, n)
-            verdict = self._channels.verdict(_procedure(attempt), asked, outcome, receipt)
-            reported = report_rules.report(attempt, before, n, outcome, status_word, verdict, tx.now)
-            if reported.repeated:
-                return reported.report
-            await tx.save_reservation(before, reported.reservation)
-            await tx.append(
-                Entry(
-                    Event.REPORTED,
-                    tx.now,
-                    kiosk=str(kiosk),
-                    attempt_id=attempt.id,
-                    n=n,
-                    reservation_id=before.id,
-                    state_before=state_of(before, tx.now),
-                    state_after=reported.report.state,
-                    outcome=outcome,
-                    status_word=status_word,
-                    verdict=None if verdict is Verdict.NONE else verdict,
-                    contradiction=reported.report.contradiction,
-                    transcript=asked.transcript if asked else None,
-                )
-            )
-            _alarm(attempt, n, reported.report)
+        attempt = rules.owned(await tx.attempt(attempt_id), kiosk)
+        if attempt.check is None or attempt.check.refusal is not None:
+            raise OutOfOrder("no reservation was checked")
+        before = await self._reservation(tx, attempt.check)
+        asked = rules.find_write(before, attempt.id, n)
+        verdict = self._channels.verdict(_procedure(attempt), asked, outcome, receipt)
+        reported = report_rules.report(attempt, before, n, outcome, status_word, verdict, tx.now)
+        if reported.repeated:
             return reported.report
-
-    async def release(self, kiosk: KioskId, attempt_id: str) -> State | None:
-        """End an attempt for good; an id never seen leaves a tombstone."""
-        async with self._database.transaction() as tx:
-            known = await tx.attempt(attempt_id)
-            before = None
-            if known is not None and known.check is not None and known.check.reservation_id is not None:
-                before = await self._reservation(tx, known.check)
-            attempt, after = rules.release(known, attempt_id, kiosk, before, tx.now)
-            if known is not None and known.released_at is not None:
-                return known.released_state
-            await (tx.add_attempt(attempt) if known is None else tx.save_attempt(attempt))
-            if before is not None and after is not None:
-                await tx.save_reservation(before, after)
-            await tx.append(
-                Entry(
-                    Event.RELEASED,
-                    tx.now,
-                    kiosk=str(kiosk),
-                    attempt_id=attempt_id,
-                    reservation_id=before.id if before else None,
-                    state_before=state_of(before, tx.now) if before else None,
-                    state_after=attempt.released_state,
-                )
+        await tx.save_reservation(before, reported.reservation)
+        await tx.append(
+            Entry(
+                Event.REPORTED,
+                tx.now,
+                kiosk=str(kiosk),
+                attempt_id=attempt.id,
+                n=n,
+                reservation_id=before.id,
+                state_before=state_of(before, tx.now),
+                state_after=reported.report.state,
+                outcome=outcome,
+                status_word=status_word,
+                verdict=None if verdict is Verdict.NONE else verdict,
+                contradiction=reported.report.contradiction,
+                transcript=asked.transcript if asked else None,
             )
-            return attempt.released_state
+        )
+        _alarm(attempt, n, reported.report)
+        return reported.report
 
-    async def get(self, kiosk: KioskId, attempt_id: str) -> AttemptStatus:
+    @transactional
+    async def release(self, tx: Transaction, kiosk: KioskId, attempt_id: str) -> State | None:
+        """End an attempt for good; an id never seen leaves a tombstone."""
+        known = await tx.attempt(attempt_id)
+        before = None
+        if known is not None and known.check is not None and known.check.reservation_id is not None:
+            before = await self._reservation(tx, known.check)
+        attempt, after = rules.release(known, attempt_id, kiosk, before, tx.now)
+        if known is not None and known.released_at is not None:
+            return known.released_state
+        await (tx.add_attempt(attempt) if known is None else tx.save_attempt(attempt))
+        if before is not None and after is not None:
+            await tx.save_reservation(before, after)
+        await tx.append(
+            Entry(
+                Event.RELEASED,
+                tx.now,
+                kiosk=str(kiosk),
+                attempt_id=attempt_id,
+                reservation_id=before.id if before else None,
+                state_before=state_of(before, tx.now) if before else None,
+                state_after=attempt.released_state,
+            )
+        )
+        return attempt.released_state
+
+    @transactional
+    async def get(self, tx: Transaction, kiosk: KioskId, attempt_id: str) -> AttemptStatus:
         """Tell what became of an attempt; raises NeverBegun."""
-        async with self._database.transaction() as tx:
-            known = await tx.attempt(attempt_id)
-            if known is None:
-                raise NeverBegun("no such attempt")
-            attempt = rules.owned(known, kiosk)
-            released = attempt.released_at is not None
-            if attempt.check is None or attempt.check.reservation_id is None:
-                return AttemptStatus(None, Verdict.NONE, released)
-            reservation = await self._reservation(tx, attempt.check)
-            mine = [write for write in reservation.writes if write.attempt_id == attempt.id]
-            verdicts = {one.verdict for write in mine for one in write.reports}
-            verdict = next((one for one in (Verdict.VALID, Verdict.INVALID) if one in verdicts), Verdict.NONE)
-            return AttemptStatus(state_of(reservation, tx.now), verdict, released)
+        known = await tx.attempt(attempt_id)
+        if known is None:
+            raise NeverBegun("no such attempt")
+        attempt = rules.owned(known, kiosk)
+        released = attempt.released_at is not None
+        if attempt.check is None or attempt.check.reservation_id is None:
+            return AttemptStatus(None, Verdict.NONE, released)
+        reservation = await self._reservation(tx, attempt.check)
+        mine = [write for write in reservation.writes if write.attempt_id == attempt.id]
+        verdicts = {one.verdict for write in mine for one in write.reports}
+        verdict = next((one for one in (Verdict.VALID, Verdict.INVALID) if one in verdicts), Verdict.NONE)
+        return AttemptStatus(state_of(reservation, tx.now), verdict, released)
 
     async def _reservation(self, tx: Transaction, check: Check) -> Reservation:
         """Return the reservation of a granted check, with what silence made of it recorded."""

@@ -11,7 +11,7 @@ from centrald.rules.model import FaceMatch, Procedure, Refusal, Reservation
 from centrald.rules.reservation import Made, Wish, make, state_of
 from centrald.service.cards import digest, prove
 from centrald.statement import CHALLENGE_BYTES, Purpose, statement
-from centrald.storage.database import Database
+from centrald.storage.database import Database, transactional
 from centrald.storage.ledger import Entry, Event
 from centrald.storage.transaction import Transaction
 
@@ -24,39 +24,46 @@ class PhoneCalls:
         self._authority = authority
         self._open_challenges = open_challenges
 
-    async def challenge(self, procedure: Procedure) -> bytes:
+    @transactional
+    async def challenge(self, tx: Transaction, procedure: Procedure) -> bytes:
         """Return a challenge (32 bytes) that lives five minutes; raises TooMany."""
-        async with self._database.transaction() as tx:
-            if await tx.open_challenges() >= self._open_challenges:
-                raise TooMany("too many open challenges; try again in a few minutes")
-            challenge = secrets.token_bytes(CHALLENGE_BYTES)
-            await tx.add_challenge(challenge, procedure)
-            return challenge
+        if await tx.open_challenges() >= self._open_challenges:
+            raise TooMany("too many open challenges; try again in a few minutes")
+        challenge = secrets.token_bytes(CHALLENGE_BYTES)
+        await tx.add_challenge(challenge, procedure)
+        return challenge
 
+    @transactional
     async def reserve(
-        self, procedure: Procedure, challenge: bytes, certificate: bytes, signature: bytes, face_match: FaceMatch
+        self,
+        tx: Transaction,
+        procedure: Procedure,
+        challenge: bytes,
+        certificate: bytes,
+        signature: bytes,
+        face_match: FaceMatch,
     ) -> Reservation | Refusal:
         """Make a reservation; the same request again gets the same one."""
         content = digest(bytes([procedure]), challenge, certificate, signature, face_match.value.encode())
-        async with self._database.transaction() as tx:
-            earlier = await tx.reservation_of_challenge(challenge)
-            if earlier is not None:
-                return earlier if earlier.content == content else Refusal.CHALLENGE_EXPIRED
-            if not await tx.challenge_lives(challenge, procedure):
-                return Refusal.CHALLENGE_EXPIRED
-            signed = statement(Purpose.RESERVE, procedure, "", "", challenge)
-            proof = await prove(tx, self._authority, procedure, signed, certificate, signature)
-            if proof.refusal is not None or proof.card is None:
-                return proof.refusal or Refusal.CARD_NOT_REGISTERED
-            newest = await tx.newest_reservation(proof.card.certificate, procedure)
-            if newest is not None:
-                await tx.settle(newest)
-            wish = Wish(proof.card.certificate, procedure, face_match, challenge, content)
-            made = make(newest, wish, str(uuid.uuid4()), tx.now)
-            if isinstance(made, Refusal):
-                return made
-            await self._save(tx, newest, made)
-            return made.reservation
+        lives = await tx.challenge_lives(challenge, procedure)  # and is held: the same request at once waits here
+        earlier = await tx.reservation_of_challenge(challenge)
+        if earlier is not None:
+            return earlier if earlier.content == content else Refusal.CHALLENGE_EXPIRED
+        if not lives:
+            return Refusal.CHALLENGE_EXPIRED
+        signed = statement(Purpose.RESERVE, procedure, "", "", challenge)
+        proof = await prove(tx, self._authority, procedure, signed, certificate, signature)
+        if proof.refusal is not None or proof.card is None:
+            return proof.refusal or Refusal.CARD_NOT_REGISTERED
+        newest = await tx.newest_reservation(proof.card.certificate, procedure)
+        if newest is not None:
+            await tx.settle(newest)
+        wish = Wish(proof.card.certificate, procedure, face_match, challenge, content)
+        made = make(newest, wish, str(uuid.uuid4()), tx.now)
+        if isinstance(made, Refusal):
+            return made
+        await self._save(tx, newest, made)
+        return made.reservation
 
     async def _save(self, tx: Transaction, newest: Reservation | None, made: Made) -> None:
         if newest is not None and made.closed is not None:

@@ -2,62 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Self
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from centrald.clock import Clock
-from centrald.errors import ConfigError
-from centrald.storage import sqlite
-from centrald.storage.schema import metadata
+from centrald.clock import Clock, SystemClock
+from centrald.errors import ConfigError, StorageFailed
+from centrald.storage import postgres, sqlite
+from centrald.storage.schema import REVISION, revision_of
 from centrald.storage.transaction import Transaction
 
-_SQLITE = "sqlite"
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+_TRIES = 5
+_CONNECTIONS = 10  # of a command, which needs one
+_DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 
 
 class Database:
-    """One database; transactions on SQLite run one after the other."""
+    """One database; transactions on SQLite run one after the other, on PostgreSQL side by side."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock, hold: sqlite.Hold | None = None) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock | None, hold: sqlite.Hold | None = None) -> None:
         self._engine = engine
-        self._clock = clock
+        self._clock = clock  # None: the database's own
         self._hold = hold
 
     @classmethod
-    def open(cls, url: str, directory: Path, clock: Clock, *, service: bool = False) -> Self:
+    def open(
+        cls,
+        url: str,
+        directory: Path,
+        clock: Clock | None = None,
+        *,
+        service: bool = False,
+        connections: int = _CONNECTIONS,
+    ) -> Self:
         """Open by SQLAlchemy URL; raises ConfigError for a database this version does not speak to.
 
-        `service` is for the one that serves: a second one on the same directory is refused with ConfigError.
+        Without a clock the time is the database's, with SQLite the machine's. `service` is for the one that serves:
+        on SQLite a second one on the same directory is refused with ConfigError. `connections`: of PostgreSQL.
         """
-        try:
-            parsed = sa.make_url(url)
-        except sa.exc.ArgumentError as error:
-            raise ConfigError(f"storage.url: {error}") from None
-        if parsed.get_backend_name() != _SQLITE:
-            raise ConfigError(f"storage.url: {parsed.get_backend_name()} is not supported yet, only sqlite+aiosqlite")
+        parsed = parse(url)
+        if parsed.get_backend_name() == "postgresql":
+            return cls(postgres.engine(parsed, connections), clock)
         hold = sqlite.Hold(directory) if service else None
-        return cls(sqlite.engine(sqlite.resolve(parsed, directory), checkpoints=service), clock, hold)
+        made = sqlite.engine(sqlite.resolve(parsed, directory), checkpoints=service)
+        return cls(made, clock or SystemClock(), hold)
 
-    async def create(self) -> None:
-        """Create the tables."""
-        async with self._engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-            await sqlite.protect_ledger(connection)
+    async def migrate(self, target: str = "head") -> tuple[str | None, str | None]:
+        """Bring the tables to a revision, all of it or nothing; returns the revisions before and after."""
+        from centrald.storage.migration import migrate  # Alembic is heavy, and serving needs none of it
 
-    async def ready(self) -> bool:
-        """Tell whether the tables are there."""
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(_has_tables)
+        async with self._begin() as connection:
+            return await connection.run_sync(migrate, target)
+
+    async def revision(self) -> str | None:
+        """Return the revision of the tables; None where there are none."""
+        async with self._begin() as connection:
+            return await connection.run_sync(revision_of)
+
+    async def check_revision(self) -> None:
+        """Raise ConfigError unless the tables are those of this version."""
+        found = await self.revision()
+        if found is None:
+            raise ConfigError("the database holds no tables; run `centrald init`, or `centrald migrate` on a new one")
+        if found != REVISION:
+            raise ConfigError(f"the database is at revision {found}, not {REVISION}; run `centrald migrate`")
+
+    @asynccontextmanager
+    async def _begin(self) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(self._engine.begin())
+            except OSError as error:  # what a driver raises before there is a connection
+                raise StorageFailed(f"the database cannot be reached: {error}") from error
+            yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commit what is done inside, or nothing of it."""
-        async with self._engine.begin() as connection:
-            yield Transaction(connection, self._clock.now())  # read once the write lock is held
+        async with self._begin() as connection:
+            # On SQLite the write lock is held by now.
+            now = self._clock.now() if self._clock else await postgres.now(connection)
+            yield Transaction(connection, now)
+
+    async def run(self, work: Callable[[Transaction], Awaitable[_T]]) -> _T:
+        """Do the work in one transaction, and again from its beginning when another got in its way."""
+        for left in reversed(range(_TRIES)):
+            try:
+                async with self.transaction() as tx:
+                    return await work(tx)
+            except DBAPIError as error:
+                if not left or not postgres.worth_another_try(error):
+                    raise
+                _log.info("transaction is tried again", extra={"error": type(error.orig).__name__})
+        raise AssertionError("the last try returns or raises")
 
     async def close(self) -> None:
         """Close every connection; a process that does not hangs at its end."""
@@ -67,5 +116,31 @@ class Database:
             self._hold = None
 
 
-def _has_tables(connection: sa.Connection) -> bool:
-    return set(metadata.tables) <= set(sa.inspect(connection).get_table_names())
+def parse(url: str) -> sa.URL:
+    """Return the URL taken apart; raises ConfigError for one of no database this version speaks to."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise ConfigError("storage.url is not a URL of SQLAlchemy") from None
+    if parsed.drivername not in _DRIVERS:
+        raise ConfigError(f"storage.url: {parsed.drivername} is not supported, only {' and '.join(_DRIVERS)}")
+    return parsed
+
+
+class _HasDatabase(Protocol):
+    _database: Database
+
+
+_S = TypeVar("_S", bound=_HasDatabase)
+
+
+def transactional(
+    method: Callable[Concatenate[_S, Transaction, _P], Awaitable[_T]],
+) -> Callable[Concatenate[_S, _P], Coroutine[Any, Any, _T]]:
+    """Let a method run in a transaction of `self._database`; the caller passes all but that."""
+
+    @wraps(method)
+    async def call(self: _S, /, *words: _P.args, **named: _P.kwargs) -> _T:
+        return await self._database.run(lambda tx: method(self, tx, *words, **named))
+
+    return call

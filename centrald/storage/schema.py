@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from centrald.rules.model import FaceMatch, Outcome, Refusal, State, Verdict, WriteStatus
 
+REVISION = "0001"  # what `centrald.storage.migrations` makes of the tables below
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -216,3 +218,13 @@ ledger = sa.Table(
     sa.Column("contradiction", sa.Boolean),
     *_transcript(),
 )
+
+_version = sa.table("alembic_version", sa.column("version_num"))
+
+
+def revision_of(connection: sa.Connection) -> str | None:
+    """Return the revision of the tables that are really there; None where no migration ever ran."""
+    if not sa.inspect(connection).has_table(_version.name):
+        return None
+    found: str | None = connection.execute(sa.select(_version.c.version_num)).scalar_one_or_none()
+    return found

@@ -1,4 +1,4 @@
-"""Everything that holds for SQLite alone: one writer, write-ahead log, synced commits, the ledger's triggers."""
+"""Everything that holds for SQLite alone: one writer, write-ahead log, synced commits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from centrald.errors import ConfigError
@@ -17,9 +17,6 @@ from centrald.storage.onehop import connect
 
 _BUSY_SECONDS = 5.0  # a command line and the service share the file
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-_TRIGGER = """\
-CREATE TRIGGER IF NOT EXISTS ledger_no_{verb} BEFORE {verb} ON ledger
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
 
 
 def resolve(url: sa.URL, directory: Path) -> sa.URL:
@@ -70,9 +67,3 @@ def engine(url: sa.URL, *, checkpoints: bool) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return made
-
-
-async def protect_ledger(connection: AsyncConnection) -> None:
-    """Refuse UPDATE and DELETE on the ledger in the database itself."""
-    for verb in ("UPDATE", "DELETE"):
-        await connection.exec_driver_sql(_TRIGGER.format(verb=verb))

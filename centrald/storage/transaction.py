@@ -79,13 +79,14 @@ class Transaction:
         return int((await self._connection.execute(query)).scalar_one())
 
     async def challenge_lives(self, challenge: bytes, procedure: Procedure) -> bool:
-        """Tell whether this challenge was given for this procedure, less than five minutes ago, and not used."""
+        """Tell whether this challenge was given for this procedure within five minutes, and is not used; hold it."""
         table = schema.phone_challenge
         query = sa.select(table.c.challenge).where(
             table.c.challenge == challenge,
             table.c.procedure == int(procedure),
             table.c.issued_at > self.now - CHALLENGE_LIFE,
         )
+        query = query.with_for_update()
         return await self._one(query) is not None
 
     async def use_challenge(self, challenge: bytes) -> None:

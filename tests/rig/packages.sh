@@ -39,6 +39,9 @@ install_quietly() {
         # Also where systemd does not run (yet), and an upgrade of the package respects it.
         as_root env DPKG_MAINTSCRIPT_PACKAGE=pcscd deb-systemd-helper disable pcscd.socket pcscd.service ;;
     esac
+    case " $missing " in *' postgresql '*)
+        as_root env DPKG_MAINTSCRIPT_PACKAGE=postgresql-common deb-systemd-helper disable postgresql.service ;;
+    esac
 }
 
 # A package's file needs no root, so apt's own change of user has nothing to protect.
@@ -63,6 +66,7 @@ pcscd             the PC/SC service (a private copy of it is run; the service it
 opensc            reads the card as foreign software (opensc-tool, pkcs15-tool, pkcs11-tool)
 opensc-pkcs11     signs with the card as foreign software
 openssl           verifies what the card signed
+postgresql        the centre's database (tests run a private one; the service itself stays off)
 softhsm2          a PKCS #11 token in software, for the centre's master key (a library; it runs no service)
 util-linux        setpriv: no process outlives the command that started it
 ca-certificates   trust roots for PyPI

@@ -1,16 +1,21 @@
-"""A world for each test, copied from one that was made once."""
+"""A world for each test and each kind of database, copied from one that was made once."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from centrald.config import Service
+from centrald.config import Service, Storage
 from centrald.initialize import initialize
+from centrald.storage.database import Database
+from tests.rig.postgres import Postgres
 from tests.unit.centrald.world import KIOSK, OTHER_KIOSK, ManualClock, World
+
+BOTH = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")
@@ -21,12 +26,35 @@ def initialized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """A PostgreSQL database with the tables of the service, to make others from."""
+    name = postgres.create()
+    asyncio.run(_migrate(postgres.url(name)))
+    return name
+
+
+async def _migrate(url: str) -> None:
+    database = Database.open(url, Path())
+    await database.migrate()
+    await database.close()
+
+
+@pytest.fixture(params=BOTH)
+def storage_url(request: pytest.FixtureRequest) -> str:
+    """A database with empty tables, of each kind; the file lies in the world's directory."""
+    if request.param == "sqlite":
+        return Storage().url
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(server.create(request.getfixturevalue("template")))
+
+
 @pytest.fixture
-async def world(initialized: Path, tmp_path: Path) -> AsyncIterator[World]:
+async def world(initialized: Path, tmp_path: Path, storage_url: str) -> AsyncIterator[World]:
     """A centre at noon with two kiosks of two chains, open 06:30 to 23:00."""
     directory = tmp_path / "central"
     shutil.copytree(initialized, directory)
-    made = World(directory, ManualClock(), Service().hours())
+    made = World(directory, ManualClock(), Service().hours(), storage_url)
     await made.add_kiosk(KIOSK)
     await made.add_kiosk(OTHER_KIOSK)
     yield made

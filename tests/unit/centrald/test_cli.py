@@ -14,10 +14,17 @@ import pytest
 
 from centrald import cli
 from centrald.cli.main import main
+from centrald.config import Storage
 from centrald.rules.model import State
 from tests.unit.centrald.world import KIOSK, HeldCard, World
 
 Centrald = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def storage_url() -> str:
+    """What `centrald init` writes by itself; the command line does nothing that differs from database to database."""
+    return Storage().url
 
 
 @pytest.fixture

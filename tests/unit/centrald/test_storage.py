@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError
 
-from centrald.errors import AlreadyThere, ConfigError, NotThere
+from centrald.errors import AlreadyThere, ConfigError, NotThere, StorageFailed
 from centrald.rules.model import State
 from centrald.service.channels import Authorized
 from centrald.storage import schema
 from centrald.storage.database import Database
+from tests.rig.postgres import Postgres
 from tests.unit.centrald.world import KIOSK, NOON, PROCEDURE, ManualClock, World, new_id
+
+ON_SQLITE = pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("storage_url", ["postgresql"], indirect=True)
+
+
+async def refused(world: World, statement: sa.Executable, error: str, rows: list[dict[str, Any]] | None = None) -> None:
+    async with world.database._engine.connect() as connection:
+        with pytest.raises(DBAPIError, match=error):
+            await connection.execute(statement, rows)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE ledger SET verdict = 'valid'", "DELETE FROM ledger"])
 async def test_the_ledger_is_append_only(world: World, statement: str) -> None:
     await world.attempt()
     before = await world.ledger()
-    async with world.database.transaction() as tx:
-        with pytest.raises(DatabaseError, match="append-only"):
-            await tx._connection.execute(sa.text(statement))
+    await refused(world, sa.text(statement), "append-only")
     assert await world.ledger() == before
 
 
+@ON_SQLITE
 async def test_the_file_is_journalled_ahead_and_synced(world: World) -> None:
     async with world.database.transaction() as tx:
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
@@ -54,7 +65,7 @@ async def test_what_was_committed_is_there_for_the_next_process(world: World) ->
     attempt = await world.checked(card)
     given = await attempt.authorized(card)
     await world.database.close()
-    again = World(world.directory, world.clock, world.kiosks._hours)
+    again = World(world.directory, world.clock, world.kiosks._hours, world.storage_url)
     try:
         assert await again.state(reservation) is State.AUTHORIZED
         repeated = await again.kiosks.authorize(KIOSK, attempt.id, 1, attempt.offers[1])
@@ -79,7 +90,7 @@ async def test_racing_repeats_have_one_effect(world: World) -> None:
 
 
 async def test_two_processes_take_turns(world: World) -> None:
-    other = Database.open("sqlite+aiosqlite:///centrald.db", world.directory, world.clock)
+    other = Database.open(world.storage_url, world.directory, world.clock)
     try:
 
         async def work(database: Database) -> None:
@@ -93,6 +104,7 @@ async def test_two_processes_take_turns(world: World) -> None:
         await other.close()
 
 
+@ON_SQLITE
 async def test_a_directory_is_served_once(world: World) -> None:
     with pytest.raises(ConfigError, match="another process"):
         Database.open("sqlite+aiosqlite:///centrald.db", world.directory, world.clock, service=True)
@@ -106,10 +118,9 @@ async def test_one_newest_reservation_is_the_databases_rule_too(world: World) ->
     await world.reserved(card)
     async with world.database.transaction() as tx:
         found = (await tx._connection.execute(sa.select(schema.reservation))).mappings().one()
-        copy = {name: value for name, value in found.items() if name != "seq"}
-        copy |= {"id": new_id(), "challenge": bytes(32)}
-        with pytest.raises(DatabaseError, match="UNIQUE"):
-            await tx._connection.execute(sa.insert(schema.reservation).values(copy))
+    copy = {name: value for name, value in found.items() if name != "seq"}
+    copy |= {"id": new_id(), "challenge": bytes(32)}
+    await refused(world, sa.insert(schema.reservation).values(copy), "(?i)unique")
 
 
 async def test_the_fleet(world: World) -> None:
@@ -130,19 +141,54 @@ async def test_a_moment_without_zone_is_a_mistake() -> None:
         moment.process_bind_param(NOON.replace(tzinfo=None), dialect)
 
 
-@pytest.mark.parametrize("url", ["postgresql+asyncpg://localhost/x", "nonsense"])
-def test_other_databases_are_not_there_yet(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize("url", ["mysql+aiomysql://localhost/x", "postgresql://localhost/x", "nonsense"])
+def test_other_databases_are_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match=r"storage\.url"):
         Database.open(url, tmp_path, ManualClock())
 
 
+@ON_SQLITE
 async def test_many_rows_at_once_and_errors_come_back_as_they_are(world: World) -> None:
     rows = [{"id": name, "enabled": True} for name in ("x", "y")]
     async with world.database.transaction() as tx:
         await tx._connection.execute(sa.insert(schema.chain), rows)
         found = await tx._connection.execute(sa.select(schema.chain.c.id).order_by(schema.chain.c.id))
         assert list(found.scalars()) == ["chain-a", "chain-b", "x", "y"]
-        with pytest.raises(DatabaseError, match="UNIQUE"):
-            await tx._connection.execute(sa.insert(schema.chain), rows)
-        with pytest.raises(DatabaseError, match="no such table"):
-            await tx._connection.execute(sa.text("SELECT * FROM nowhere"))
+    await refused(world, sa.insert(schema.chain), "UNIQUE", rows)
+    await refused(world, sa.text("SELECT * FROM nowhere"), "no such table")
+
+
+@ON_POSTGRESQL
+async def test_the_time_is_the_servers(world: World) -> None:
+    own = Database.open(world.storage_url, world.directory)
+    try:
+        async with own.transaction() as tx:
+            servers = (await tx._connection.execute(sa.text("SELECT clock_timestamp()"))).scalar_one()
+            assert tx.now.utcoffset() == datetime.timedelta()
+            assert datetime.timedelta() < servers - tx.now < datetime.timedelta(seconds=10)
+    finally:
+        await own.close()
+
+
+@ON_POSTGRESQL
+async def test_a_lost_connection_is_made_anew(world: World, postgres: Postgres) -> None:
+    begun = new_id()
+    first = await world.kiosks.begin(KIOSK, begun, PROCEDURE)
+    name = sa.make_url(world.storage_url).database
+    postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    assert await world.kiosks.begin(KIOSK, begun, PROCEDURE) == first
+
+
+async def test_a_database_that_is_away_is_said(tmp_path: Path) -> None:
+    away = Database.open(f"postgresql+asyncpg://nobody@/x?host={tmp_path}", tmp_path)
+    with pytest.raises(StorageFailed, match="cannot be reached"):
+        await away.revision()
+    await away.close()
+
+
+async def test_the_same_reservation_asked_for_at_once_is_made_once(world: World) -> None:
+    card = await world.card()
+    challenge = await world.phones.challenge(PROCEDURE)
+    made = await asyncio.gather(*(world.reserve_with(card, challenge) for _ in range(20)))
+    assert all(one == made[0] for one in made)
+    assert [entry.event.value for entry in await world.ledger()] == ["reserved"]

@@ -19,7 +19,7 @@ from cardsim.issue import CardKeys, Issued, issue, load_master_key
 from centrald import registry
 from centrald.cardkeys import FileMasterKey
 from centrald.certificates import UserAuthority
-from centrald.config import Config
+from centrald.config import Config, Storage
 from centrald.rules.hours import Hours
 from centrald.rules.model import (
     Attempt,
@@ -135,11 +135,12 @@ class HeldCard:
 class World:
     """The service's calls on a database file, without any wire."""
 
-    def __init__(self, directory: Path, clock: ManualClock, hours: Hours) -> None:
+    def __init__(self, directory: Path, clock: ManualClock, hours: Hours, storage_url: str = Storage().url) -> None:
         config = Config()
         self.directory = directory
         self.clock = clock
-        self.database = Database.open(config.storage.url, directory, clock, service=True)
+        self.storage_url = storage_url
+        self.database = Database.open(storage_url, directory, clock, service=True)
         authority = UserAuthority.load(directory / config.keys.user_authority)
         master = FileMasterKey.load(directory / config.keys.master)
         self.kiosks = KioskCalls(self.database, master, authority, hours)

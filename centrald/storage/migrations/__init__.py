@@ -1,0 +1,1 @@
+"""What Alembic runs: its environment, and one module for each revision of the tables."""
