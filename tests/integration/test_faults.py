@@ -167,6 +167,8 @@ def test_an_answer_of_no_bytes(simulator: CardSimulator, terminal: Exclusive, ki
     before = events(kiosk)
     with simulator.fault("verify", "empty"):
         assert terminal.transmit(WRONG_PIN) == b""
+    assert terminal.transmit(QUERY) == TRANSACTION_FAILED
+    wait_until(lambda: terminal.transmit(QUERY) == TWO_LEFT, SECONDS, "an answer of the same card")
     assert events(kiosk) == before, "nobody missed the card"
     assert [each["event"] for each in simulator.entries() if each["event"] in ("remove", "power_off")] == []
     assert tries(simulator) == 2
