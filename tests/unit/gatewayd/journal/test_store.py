@@ -439,6 +439,21 @@ async def test_the_timeline_grows_with_every_step_and_never_changes(journal: Jou
         await journal.probe()
 
 
+async def test_a_journal_of_an_older_version_is_taken_over(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    for statement in schema.MIGRATIONS[0]:
+        connection.execute(statement)
+    sql = "INSERT INTO attempts (attempt_id, procedure, started_at) VALUES (?, 'x', '2026-11-22T03:00:00+00:00')"
+    connection.execute(sql, (ATTEMPT,))
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    journal = await reopened(path)
+    assert [record.outcome for record in await journal.recover()] == ["not_done"]
+    await start(journal, OTHER, writes=1)
+    await journal.close()
+
+
 async def test_the_file_is_synced_private_and_one_process_s(journal: Journal, path: Path) -> None:
     await journal.probe()
     for file in path.parent.iterdir():
