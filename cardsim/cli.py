@@ -225,6 +225,8 @@ def _placement(text: str) -> tuple[str, str]:
 
 def _readable(entry: dict[str, Any]) -> str:
     place = f"{entry['seq']:6} {entry.get('card', '')}@{entry.get('slot', '')}"
+    if entry["event"] == "fault":
+        return f"{place} -- fault {entry['fault']}: {entry['kind']} {entry['point']} of {entry['struck']}"
     if entry["event"] != "apdu":
         return f"{place} -- {entry['event']}"
     before, after = entry["before"]["tries"], entry["after"]["tries"]

@@ -34,8 +34,11 @@ class Ledger:
         self._append({"event": event, **facts})
 
     def fault(self, card: str, slot: str, apdu: bytes, facts: Mapping[str, object]) -> int:
-        """Record that a planned fault struck at this APDU, and return the entry's number."""
-        self._append({"event": "fault", "card": card, "slot": slot, **_command(apdu), **facts})
+        """Record that a planned fault struck at this APDU, and return the entry's number.
+
+        The names differ from those of an exchange: whoever counts commands must not count this.
+        """
+        self._append({"event": "fault", "card": card, "slot": slot, "struck": mask(apdu), **facts})
         return self._sequence
 
     def exchange(
@@ -53,7 +56,8 @@ class Ledger:
                 "event": "apdu",
                 "card": card,
                 "slot": slot,
-                **_command(apdu),
+                "command": command_name(apdu[1]) if len(apdu) > 1 else "",
+                "apdu": mask(apdu),
                 "answer": answer[:-STATUS_LENGTH].hex().upper(),
                 "status": answer[-STATUS_LENGTH:].hex().upper(),
                 "before": before,
@@ -82,10 +86,6 @@ def mask(apdu: bytes) -> str:
     start = HEADER_LENGTH + (3 if command.extended else 1)  # Lc
     tail = apdu[start + len(command.data) :]
     return f"{apdu[:start].hex().upper()}[{len(command.data)}]{tail.hex().upper()}"
-
-
-def _command(apdu: bytes) -> dict[str, str]:
-    return {"command": command_name(apdu[1]) if len(apdu) > 1 else "", "apdu": mask(apdu)}
 
 
 def _last_sequence(path: Path) -> int:

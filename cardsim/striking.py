@@ -138,7 +138,7 @@ class Faults:
 
     def _record(self, planned: Planned, card: Victim, apdu: bytes, instead: bytes) -> None:
         fault = planned.fault
-        facts = {"fault": planned.number, "kind": fault.kind, "point": fault.point}
+        facts = {"fault": planned.number, "at": fault.at, "kind": fault.kind, "point": fault.point}
         if fault.kind not in DEPARTURES | PAUSES:
             facts["instead"] = instead.hex().upper()
         planned.fired = self._ledger.fault(card.name, card.slot, apdu, facts)

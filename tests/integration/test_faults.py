@@ -23,6 +23,7 @@ from yubikit.core.smartcard.scp import StaticKeys
 
 from cardsim import store
 from tests.integration.exclusive import CARD_REMOVED, TRANSACTION_FAILED, Exclusive, connected
+from tests.integration.test_cardsim import cardsim
 from tests.integration.test_foreign_scp03 import KEY_VERSION, NEW_PASSWORD, Connection, open_channel
 from tests.rig.opensc import OpenSC, Tries
 from tests.rig.parts import CardSimulator
@@ -94,7 +95,7 @@ def test_a_card_torn_off_is_a_success_without_an_answer(
         assert terminal.transmit(WRONG_PIN) == answer
     assert terminal.transmit(QUERY) in (TRANSACTION_FAILED, CARD_REMOVED)
     assert tries(simulator) == left
-    entries = [each for each in simulator.entries() if each.get("apdu") == "0020009804[4]"]
+    entries = [each for each in simulator.entries() if "0020009804[4]" in each.values()]
     assert [each["event"] for each in entries] == (["apdu", "fault"] if delivered else ["fault"])
     (fault,) = simulator.faults()
     assert (fault["id"], fault["seq"]) == (number, entries[-1]["seq"])
@@ -180,6 +181,8 @@ def test_an_answer_of_other_bytes(simulator: CardSimulator, terminal: Exclusive,
     with simulator.fault("verify", kind, "after_effect", **more):
         assert terminal.transmit(WRONG_PIN) == answer
     assert terminal.transmit(QUERY) == TWO_LEFT
+    log = cardsim("log", control=simulator.control).stdout
+    assert f"forgotten@kiosk -- fault 1: {kind} after_effect of 0020009804[4]\n" in log
 
 
 def test_a_card_swapped_faster_than_pcscd_looks_gets_the_commands_of_the_old_connection(

@@ -50,11 +50,11 @@ def sent_before(point: Point) -> bytes:
 def check_effect(bench: Bench, point: Point) -> None:
     """Check that the card has done what comes before this point and nothing more, and that the ledger says so."""
     assert tries(bench) == (3 if point in BEFORE_EFFECT else 2)
-    entries = {each["event"]: each for each in lines(bench.ledger_path) if each.get("apdu") == "0020009804[4]"}
+    entries = {each["event"]: each for each in lines(bench.ledger_path) if "0020009804[4]" in each.values()}
     struck, delivered = entries["fault"], entries.get("apdu")
     (fault,) = bench.faults.describe()
     assert (fault["state"], fault["seq"]) == ("fired", struck["seq"])
-    assert (struck["fault"], struck["point"]) == (1, point)
+    assert (struck["fault"], struck["at"], struck["point"]) == (1, "verify", point)
     assert (delivered is None) == (point is Point.BEFORE_DELIVERY)
     if delivered and point is Point.AFTER_DELIVERY:
         assert (delivered["status"], delivered["before"] == delivered["after"]) == ("", True)
