@@ -41,7 +41,7 @@ _SUCCESS = b"\x90\x00"  # ISO 7816-4 5.6
 
 
 class MasterKey(Protocol):
-    """The one secret all card keys come from. A file here; a hardware module can take its place."""
+    """A secret card keys come from: in a file (`FileMasterKey`), or never outside a token (`centrald.hsm`)."""
 
     def cmac(self, message: bytes) -> bytes:
         """Return AES-CMAC (16 bytes) of the message under the master key."""
@@ -127,14 +127,16 @@ class StaticKeys:
     mac: bytes = field(repr=False)
 
 
-def card_keys(master: MasterKey, procedure: Procedure, key_version: int, diversification_data: bytes) -> StaticKeys:
-    """Derive a card's static keys (SP 800-108 4.1, counter mode with AES-CMAC, one iteration)."""
+def derivation(procedure: Procedure, key_version: int, diversification_data: bytes) -> list[bytes]:
+    """Return the messages whose AES-CMAC under the master key are K-ENC and K-MAC (SP 800-108 4.1, counter mode)."""
     context = bytes([procedure, key_version]) + diversification_data
+    return [_KDF_COUNTER + label + b"\x00" + context + _KDF_LENGTH for label in (_LABEL_ENC, _LABEL_MAC)]
 
-    def derive(label: bytes) -> bytes:
-        return master.cmac(_KDF_COUNTER + label + b"\x00" + context + _KDF_LENGTH)
 
-    return StaticKeys(enc=derive(_LABEL_ENC), mac=derive(_LABEL_MAC))
+def card_keys(master: MasterKey, procedure: Procedure, key_version: int, diversification_data: bytes) -> StaticKeys:
+    """Derive a card's static keys from a master key that is at hand."""
+    enc, mac = (master.cmac(message) for message in derivation(procedure, key_version, diversification_data))
+    return StaticKeys(enc=enc, mac=mac)
 
 
 class Channel:
@@ -143,7 +145,16 @@ class Channel:
     __slots__ = ("_context", "s_enc", "s_mac", "s_rmac")
 
     def __init__(self, master: MasterKey, procedure: Procedure, transcript: Transcript) -> None:
-        keys = card_keys(master, procedure, transcript.key_version, transcript.diversification_data)
+        self._open(card_keys(master, procedure, transcript.key_version, transcript.diversification_data), transcript)
+
+    @classmethod
+    def of(cls, keys: StaticKeys, transcript: Transcript) -> Self:
+        """Open a channel with a card's own keys."""
+        channel = cls.__new__(cls)
+        channel._open(keys, transcript)
+        return channel
+
+    def _open(self, keys: StaticKeys, transcript: Transcript) -> None:
         self._context = transcript.host_challenge + transcript.card_challenge
         self.s_enc = self._derive(keys.enc, _S_ENC, SESSION_KEY_BYTES)
         self.s_mac = self._derive(keys.mac, _S_MAC, SESSION_KEY_BYTES)

@@ -6,17 +6,21 @@ Business refusals (no reservation, out of hours) are values, never exceptions::
     ├── ConfigError          the configuration file, or what it points to
     ├── AlreadyThere         a command would overwrite something
     ├── NotThere             a command names something that does not exist
-    ├── StorageFailed        the database could not be read or written by a command
+    ├── StorageFailed        the database cannot be reached, or not be read or written by a command
     └── CallError            a broken call: one gRPC status each
-        ├── BadContent       INVALID_ARGUMENT: malformed, or other content under a known key
+        ├── BadContent       INVALID_ARGUMENT: malformed
+        │   └── ContentChanged    the same key with other content
         ├── OutOfOrder       FAILED_PRECONDITION: unknown, released or out of order
         ├── NotYours         PERMISSION_DENIED: another kiosk's attempt
         ├── NotIdentified    UNAUTHENTICATED: no usable kiosk name in the certificate
         ├── NeverBegun       NOT_FOUND
-        └── TooMany          RESOURCE_EXHAUSTED
+        ├── TooMany          RESOURCE_EXHAUSTED
+        └── KeysUnavailable  UNAVAILABLE: the token that holds the master key does not answer
 """
 
 from __future__ import annotations
+
+import datetime
 
 
 class CentralError(Exception):
@@ -36,7 +40,7 @@ class NotThere(CentralError):
 
 
 class StorageFailed(CentralError):
-    """The database could not be read or written by a command."""
+    """The database cannot be reached, or could not be read or written by a command."""
 
 
 class CallError(CentralError):
@@ -44,7 +48,11 @@ class CallError(CentralError):
 
 
 class BadContent(CallError):
-    """A field is malformed, or a known key came with other content."""
+    """A field is malformed."""
+
+
+class ContentChanged(BadContent):
+    """A call that was made before comes again with other content."""
 
 
 class OutOfOrder(CallError):
@@ -64,4 +72,12 @@ class NeverBegun(CallError):
 
 
 class TooMany(CallError):
-    """More open requests of this kind than the service keeps."""
+    """More requests of this kind than the service takes; `wait` says for how long, where that is known."""
+
+    def __init__(self, message: str, wait: datetime.timedelta | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class KeysUnavailable(CallError):
+    """The token that holds the master key does not answer, or not in time."""
