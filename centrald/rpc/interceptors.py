@@ -11,31 +11,14 @@ import grpc
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from centrald.errors import (
-    BadContent,
-    CallError,
-    NeverBegun,
-    NotIdentified,
-    NotYours,
-    OutOfOrder,
-    StorageFailed,
-    TooMany,
-)
+from centrald.errors import CallError, StorageFailed
+from centrald.rpc.refusal import Context, ErrorReason, refuse, refuse_call
 
 _log = logging.getLogger(__name__)
 
 _OURS = "/jpkireset."
-_CODES = {
-    BadContent: grpc.StatusCode.INVALID_ARGUMENT,
-    OutOfOrder: grpc.StatusCode.FAILED_PRECONDITION,
-    NotYours: grpc.StatusCode.PERMISSION_DENIED,
-    NotIdentified: grpc.StatusCode.UNAUTHENTICATED,
-    NeverBegun: grpc.StatusCode.NOT_FOUND,
-    TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
-}
 
-_Context = grpc.aio.ServicerContext[Any, Any]
-_Handler = Callable[[Any, _Context], Awaitable[Any]]
+_Handler = Callable[[Any, Context], Awaitable[Any]]
 
 
 class CallGuard(grpc.aio.ServerInterceptor):
@@ -51,33 +34,34 @@ class CallGuard(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or handler.unary_unary is None or not method.startswith(_OURS):
             return handler
-        return grpc.unary_unary_rpc_method_handler(
-            _guarded(method, cast("_Handler", handler.unary_unary)),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        guarded = _guarded(method, cast("_Handler", handler.unary_unary), handler.request_deserializer)
+        return grpc.unary_unary_rpc_method_handler(guarded, response_serializer=handler.response_serializer)
 
 
-def _guarded(method: str, call: _Handler) -> _Handler:
-    async def guarded(request: Any, context: _Context) -> Any:
+def _guarded(method: str, call: _Handler, decode: Callable[[bytes], Any] | None) -> _Handler:
+    async def guarded(data: bytes, context: Context) -> Any:
         if context.time_remaining() is None:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a call needs a deadline")
+            await refuse(context, ErrorReason.DEADLINE_REQUIRED, "a call needs a deadline")
+        try:
+            request = decode(data) if decode else data
+        except Exception:  # noqa: BLE001 - whatever the decoder raises, gRPC would answer with its text
+            await refuse(context, ErrorReason.REQUEST_MALFORMED, "the request is not a message of its type")
         try:
             return await call(request, context)
         except CallError as error:
-            await context.abort(_CODES[type(error)], str(error))
+            await refuse_call(context, error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():  # gRPC's own: the caller went away
                 raise
-            await context.abort(grpc.StatusCode.ABORTED, "cancelled inside the service")
+            await refuse(context, ErrorReason.INTERNAL_CANCELLATION, "cancelled inside the service")
         except grpc.aio.AbortError:
             raise
         except (StorageFailed, DBAPIError, PoolTimeoutError) as error:
             _log.error("storage failed", extra={"method": method, "error": type(error).__name__})
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "storage unavailable")
+            await refuse(context, ErrorReason.STORAGE_UNAVAILABLE, "storage unavailable")
         except Exception:  # noqa: BLE001 - the one place where everything else ends
             _log.exception("unhandled", extra={"method": method})
-            await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+            await refuse(context, ErrorReason.INTERNAL_ERROR, "internal error")
 
     return guarded

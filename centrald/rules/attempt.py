@@ -1,6 +1,6 @@
 """What each call of a kiosk does to its attempt and the reservation: new values, or a CallError.
 
-Calls are keyed by (attempt, call, n): the same content gets the recorded answer, other content raises BadContent.
+Calls are keyed by (attempt, call, n): the same content gets the recorded answer, other content raises ContentChanged.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, replace
 
-from centrald.errors import BadContent, NotYours, OutOfOrder
+from centrald.errors import BadContent, ContentChanged, NotYours, OutOfOrder
 from centrald.rules.model import (
     FURTHER_WRITE,
     JUDGEMENT,
@@ -50,7 +50,7 @@ def repeated_begin(attempt: Attempt | None, kiosk: KioskId, procedure: Procedure
         return None
     attempt = _alive(attempt, kiosk)
     if attempt.procedure is not procedure:
-        raise BadContent("the attempt was begun for another procedure")
+        raise ContentChanged("the attempt was begun for another procedure")
     return attempt
 
 
@@ -67,7 +67,7 @@ def repeated_check(attempt: Attempt | None, kiosk: KioskId, content: bytes) -> t
     """Return the attempt, and the recorded answer when this CheckReservation repeats an earlier one."""
     attempt = _alive(attempt, kiosk)
     if attempt.check is not None and attempt.check.content != content:
-        raise BadContent("the attempt showed another certificate or signature")
+        raise ContentChanged("the attempt showed another certificate or signature")
     return attempt, attempt.check
 
 
@@ -159,7 +159,7 @@ def _repeated(reservation: Reservation, earlier: Write, card_answer: bytes) -> A
     if earlier.status is WriteStatus.VOID:
         raise OutOfOrder("the write was reported not done before it was asked for")
     if earlier.card_answer != card_answer:
-        raise BadContent("the write was asked for with another answer of the card")
+        raise ContentChanged("the write was asked for with another answer of the card")
     if earlier.status is WriteStatus.NOT_GENUINE:
         return Authorization(reservation, Refusal.CARD_NOT_GENUINE, repeated=True)
     return Authorization(reservation, None, earlier.transcript, repeated=True)

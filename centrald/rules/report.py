@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, replace
 
-from centrald.errors import BadContent, OutOfOrder
+from centrald.errors import BadContent, ContentChanged, OutOfOrder
 from centrald.rules.attempt import find_write
 from centrald.rules.model import (
     MAX_WRITES,
@@ -65,7 +65,7 @@ def report(
     earlier = next((one for one in write.reports if one.outcome is outcome), None)
     if earlier is not None and not (verdict is Verdict.VALID and earlier.verdict is Verdict.INVALID):
         if (earlier.status_word, earlier.verdict) != (status_word, verdict):
-            raise BadContent("the write was reported with other content")
+            raise ContentChanged("the write was reported with other content")
         return Reported(reservation, earlier, repeated=True)
     status = _STATUS_OF[outcome, verdict]
     fits = status in _MAY_BECOME.get(write.status, frozenset()) or (

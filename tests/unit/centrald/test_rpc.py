@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import grpc
 import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 from jpkireset.central.v1 import kiosk_service_pb2 as pb
 from jpkireset.central.v1 import reservation_service_pb2 as phone_pb
 from sqlalchemy.exc import OperationalError
@@ -18,11 +24,13 @@ from centrald.kioskname import uri_of
 from centrald.rpc import wire
 from centrald.rpc.identity import kiosk_of
 from centrald.rpc.interceptors import CallGuard
+from centrald.rpc.refusal import _REASONS, ErrorReason
 from centrald.rpc.running import Running
 from centrald.rules.model import FaceMatch, Outcome, Refusal, State, Verdict
 from tests.unit.centrald.world import KIOSK
 
 LOCKED = OperationalError("INSERT secret", {"serial": "secret"}, Exception("locked"))
+DOCUMENT = Path(__file__).parents[3] / "docs/CENTRAL.md"
 METHOD = "/jpkireset.central.v1.KioskService/GetServiceStatus"
 
 
@@ -32,13 +40,28 @@ class Context:
     def __init__(self, remaining: float | None = 1.0) -> None:
         self.remaining = remaining
         self.status: tuple[grpc.StatusCode, str] | None = None
+        self.details: list[AnyMessage] = []
 
     def time_remaining(self) -> float | None:
         return self.remaining
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
-        self.status = (code, details)
+    async def abort_with_status(self, status: grpc.Status) -> NoReturn:
+        self.status = (status.code, status.details)
+        ((_, details),) = status.trailing_metadata
+        self.details = [*Status.FromString(cast("bytes", details)).details]
         raise grpc.aio.AbortError
+
+    @property
+    def reason(self) -> str:
+        info = ErrorInfo()
+        assert self.details[0].Unpack(info)
+        assert info.domain == "centrald"
+        return str(info.reason)
+
+    @property
+    def retry_seconds(self) -> float | None:
+        retry = RetryInfo()
+        return retry.retry_delay.ToTimedelta().total_seconds() if self.details[-1].Unpack(retry) else None
 
 
 class Details:
@@ -63,35 +86,51 @@ async def call(error: BaseException | None, context: Context) -> Any:
     return await cast("Any", guarded.unary_unary)("request", context)
 
 
+SECOND = datetime.timedelta(seconds=1)
+
+
 @pytest.mark.parametrize(
-    ("error", "code", "text"),
+    ("error", "reason", "text"),
     [
-        (errors.BadContent("a field"), grpc.StatusCode.INVALID_ARGUMENT, "a field"),
-        (errors.OutOfOrder("order"), grpc.StatusCode.FAILED_PRECONDITION, "order"),
-        (errors.NotYours("other"), grpc.StatusCode.PERMISSION_DENIED, "other"),
-        (errors.NotIdentified("who"), grpc.StatusCode.UNAUTHENTICATED, "who"),
-        (errors.NeverBegun("none"), grpc.StatusCode.NOT_FOUND, "none"),
-        (errors.TooMany("many"), grpc.StatusCode.RESOURCE_EXHAUSTED, "many"),
-        (asyncio.CancelledError(), grpc.StatusCode.ABORTED, "cancelled inside the service"),
-        (
-            OperationalError("INSERT secret", {}, Exception("locked")),
-            grpc.StatusCode.UNAVAILABLE,
-            "storage unavailable",
-        ),
-        (RuntimeError("secret"), grpc.StatusCode.INTERNAL, "internal error"),
+        (errors.BadContent("a field"), ErrorReason.REQUEST_INVALID, "a field"),
+        (errors.ContentChanged("other"), ErrorReason.CONTENT_CHANGED, "other"),
+        (errors.OutOfOrder("order"), ErrorReason.OUT_OF_ORDER, "order"),
+        (errors.NotYours("other"), ErrorReason.ATTEMPT_OF_ANOTHER_KIOSK, "other"),
+        (errors.NotIdentified("who"), ErrorReason.KIOSK_NOT_IDENTIFIED, "who"),
+        (errors.NeverBegun("none"), ErrorReason.ATTEMPT_NOT_FOUND, "none"),
+        (errors.TooMany("many"), ErrorReason.TOO_MANY_REQUESTS, "many"),
+        (errors.KeysUnavailable("keys"), ErrorReason.KEYS_UNAVAILABLE, "keys"),
+        (asyncio.CancelledError(), ErrorReason.INTERNAL_CANCELLATION, "cancelled inside the service"),
+        (LOCKED, ErrorReason.STORAGE_UNAVAILABLE, "storage unavailable"),
+        (RuntimeError("secret"), ErrorReason.INTERNAL_ERROR, "internal error"),
     ],
 )
-async def test_every_exception_has_its_status(error: BaseException, code: grpc.StatusCode, text: str) -> None:
+async def test_every_exception_has_its_status(error: BaseException, reason: ErrorReason, text: str) -> None:
     context = Context()
     with pytest.raises(grpc.aio.AbortError):
         await call(error, context)
-    assert context.status == (code, text)
+    assert (context.status, context.reason) == ((reason.code, text), reason.name)
+    assert context.retry_seconds is None
 
 
-def test_every_call_error_has_a_status() -> None:
-    from centrald.rpc.interceptors import _CODES
+async def test_who_asks_too_often_is_told_how_long_to_wait() -> None:
+    context = Context()
+    with pytest.raises(grpc.aio.AbortError):
+        await call(errors.TooMany("many", 7 * SECOND), context)
+    assert (context.reason, context.retry_seconds) == ("TOO_MANY_REQUESTS", 7)
 
-    assert set(_CODES) == set(errors.CallError.__subclasses__())
+
+def test_every_call_error_has_its_own_reason() -> None:
+    def below(kind: type[errors.CallError]) -> set[type[errors.CallError]]:
+        return {one for child in kind.__subclasses__() for one in {child} | below(child)}
+
+    assert set(_REASONS) == below(errors.CallError)
+    assert len(set(_REASONS.values())) == len(_REASONS)
+
+
+def test_every_reason_is_documented() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `([A-Z_]+)` \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == [(reason.name, reason.code.name) for reason in ErrorReason]
 
 
 async def test_a_call_with_a_deadline_passes_and_one_without_does_not() -> None:
@@ -100,6 +139,7 @@ async def test_a_call_with_a_deadline_passes_and_one_without_does_not() -> None:
     with pytest.raises(grpc.aio.AbortError):
         await call(None, context)
     assert context.status == (grpc.StatusCode.INVALID_ARGUMENT, "a call needs a deadline")
+    assert context.reason == "DEADLINE_REQUIRED"
 
 
 async def test_storage_errors_are_logged_without_their_statement(caplog: pytest.LogCaptureFixture) -> None:
