@@ -2,14 +2,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo
-from grpc_status import rpc_status
-from jpkireset.gateway.v1 import gateway_service_pb2_grpc, operator_service_pb2_grpc, reset_service_pb2_grpc
 
 from gatewayd.clock import SystemClock
 from gatewayd.rpc.gateway_service import GatewayService
@@ -18,31 +14,9 @@ from gatewayd.rpc.operator_service import OperatorService
 from gatewayd.rpc.reset_service import ResetService
 from gatewayd.rpc.server import Server, for_front_ends, for_operators
 from tests.fakes.kiosk import Kiosk
+from tests.unit.gatewayd.rpc.served import Daemon
 
 OWN_CHANNEL = (("grpc.use_local_subchannel_pool", 1),)  # no test inherits another's back-off
-
-
-@dataclass
-class Daemon:
-    """The daemon's two sockets, and what is behind them."""
-
-    kiosk: Kiosk
-    server: Server
-    api: grpc.aio.Channel
-    operators: grpc.aio.Channel
-    sockets: tuple[Path, Path]
-
-    @property
-    def resets(self) -> reset_service_pb2_grpc.ResetServiceAsyncStub:
-        return reset_service_pb2_grpc.ResetServiceStub(self.api)
-
-    @property
-    def gateway(self) -> gateway_service_pb2_grpc.GatewayServiceAsyncStub:
-        return gateway_service_pb2_grpc.GatewayServiceStub(self.api)
-
-    @property
-    def operator(self) -> operator_service_pb2_grpc.OperatorServiceAsyncStub:
-        return operator_service_pb2_grpc.OperatorServiceStub(self.operators)
 
 
 @pytest.fixture
@@ -59,13 +33,3 @@ async def daemon(kiosk: Kiosk) -> AsyncIterator[Daemon]:
         await api.close()
         await own.close()
         await server.stop(0)
-
-
-def error_info(error: grpc.aio.AioRpcError) -> ErrorInfo:
-    """What a refused call says to programs."""
-    status = rpc_status.from_call(error)
-    assert status is not None, error
-    (detail,) = status.details
-    info = ErrorInfo()
-    assert detail.Unpack(info)
-    return info

@@ -14,7 +14,7 @@ from jpkireset.gateway.v1 import reset_service_pb2 as reset
 from gatewayd.dialogue.vocabulary import State
 from gatewayd.errors import JournalUnavailable
 from tests.fakes.kiosk import Citizen
-from tests.unit.gatewayd.rpc.conftest import Daemon, error_info
+from tests.unit.gatewayd.rpc.served import Daemon, error_info
 
 ATTEMPT = "0a6fd1b2-3d1c-4b0e-9a53-1f3c7c9f3b11"
 TIMEOUT_S = 5.0

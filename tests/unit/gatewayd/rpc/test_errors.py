@@ -17,7 +17,7 @@ from jpkireset.gateway.v1 import reset_service_pb2 as reset
 from gatewayd.rpc import refusal, reset_service
 from gatewayd.rpc.refusal import DOMAIN, ErrorReason
 from gatewayd.rpc.server import LARGEST_MESSAGE
-from tests.unit.gatewayd.rpc.conftest import Daemon, error_info
+from tests.unit.gatewayd.rpc.served import Daemon, error_info
 
 ROOT = Path(__file__).parents[4]
 SECRET = "PLANTED-SECRET-7Q"

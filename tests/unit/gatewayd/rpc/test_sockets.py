@@ -22,7 +22,7 @@ from gatewayd.rpc.operator_service import OperatorService
 from gatewayd.rpc.reset_service import ResetService
 from gatewayd.rpc.server import GATEWAY, OPERATOR, RESET, Server, for_front_ends, for_operators
 from tests.fakes.kiosk import Kiosk
-from tests.unit.gatewayd.rpc.conftest import Daemon, error_info
+from tests.unit.gatewayd.rpc.served import Daemon, error_info
 
 TIMEOUT_S = 5.0
 SERVING = health_pb2.HealthCheckResponse.SERVING
