@@ -69,8 +69,8 @@ async def serve(config: Config, clock: Clock) -> None:
                 "closed by the restart", extra={"attempt_id": recovered.attempt_id, "outcome": recovered.outcome}
             )
 
-        circuit_changed = asyncio.Event()
-        central = make_central(config, clock, metrics, circuit_changed)
+        central_news = asyncio.Event()
+        central = make_central(config, clock, metrics, central_news)
         stack.push_async_callback(central.close)
 
         reader = PcscReader(config.reader.name, clock, reader_hooks(metrics))
@@ -80,7 +80,7 @@ async def serve(config: Config, clock: Clock) -> None:
         outbox = Outbox(journal, central, clock, metrics.receipt_refused)
         ports = Ports(reader, central, journal, outbox, metrics, clock, tasks.create_task)
         manager = Manager(ports)
-        readiness = Readiness(manager, ports, circuit_changed)
+        readiness = Readiness(manager, ports, central_news)
         gateway = GatewayService(manager, readiness)
         server = Server(
             (
@@ -94,6 +94,7 @@ async def serve(config: Config, clock: Clock) -> None:
         background = [
             tasks.create_task(manager.watch_reader(), name="reader watch"),
             tasks.create_task(readiness.poll(), name="readiness"),
+            tasks.create_task(central.watch_connection(central_news.set), name="connection watch"),
             tasks.create_task(readiness.announce(tell_status), name="announcements"),
             tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(Resolution(journal, central, clock).run(), name="resolution"),
@@ -201,13 +202,13 @@ def reader_hooks(metrics: Metrics) -> ReaderHooks:
     )
 
 
-def make_central(config: Config, clock: Clock, metrics: Metrics, circuit_changed: asyncio.Event) -> CentralClient:
+def make_central(config: Config, clock: Clock, metrics: Metrics, news: asyncio.Event) -> CentralClient:
     """Return the client of the centre, connected to the metrics. Raises ConfigError."""
     states = [state.value for state in CircuitState]
 
     def on_circuit(state: CircuitState) -> None:
         metrics.central_circuit(state.value, states)
-        circuit_changed.set()
+        news.set()
 
     client = CentralClient(central_settings(config), clock, metrics.central_request, on_circuit)
     metrics.certificates(client.certificate_expiry)

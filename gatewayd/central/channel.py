@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import grpc
 import grpc.aio
 from jpkireset.central.v1.kiosk_service_pb2 import GetServiceStatusRequest
 from jpkireset.central.v1.kiosk_service_pb2_grpc import KioskServiceStub
@@ -48,6 +49,11 @@ class Channel:
         credentials = grpc.ssl_channel_credentials(identity.authority, identity.key, identity.certificate)
         self._channel = grpc.aio.secure_channel(settings.address, credentials, options)
         self.stub: KioskServiceAsyncStub = KioskServiceStub(self._channel)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now; asking makes none."""
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def prove(self) -> None:
         """See that the centre serves who we are on this channel. Raises CentralUnavailable.

@@ -32,6 +32,7 @@ from gatewayd.central.wire import Observe, Wire
 from gatewayd.clock import Clock
 from gatewayd.errors import CentralUnavailable, ConfigError
 
+GLANCE_S = 1.0  # grpc's own watch of a connection cannot be cancelled
 AUTHORIZE_BUDGET_S = 5.0  # the card waits, powered
 
 PROCEDURE = common_pb2.PROCEDURE_SIGNING_PASSWORD
@@ -136,6 +137,15 @@ class CentralClient:
                 return ReservationState.NONE
             raise CentralUnavailable(word_for(error)) from None
         return _understood(mapping.reservation_state, reply.reservation_state)
+
+    async def watch_connection(self, on_change: Callable[[], None]) -> None:
+        """Tell when the connection to the centre is lost or made, for as long as the daemon runs."""
+        connected = True  # so that one that was lost before the first glance is told, too
+        while True:
+            await self._clock.sleep(GLANCE_S)
+            if self._wire.connected != connected:
+                connected = not connected
+                on_change()
 
     async def renew(self) -> bool:
         """Take the certificate files into use if they have changed; tell whether they were.

@@ -45,12 +45,18 @@ class Wire:
         self._observe = observe
         self._on_circuit = on_circuit
         self._circuit = Circuit(clock.monotonic, self._circuit_changed)
+        self._told_open = False  # once, not after each trial
         self._word = UNAVAILABLE  # why the last call without an answer had none
 
     @property
     def circuit(self) -> CircuitState:
         """Whether steps are tried."""
         return self._circuit.state
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._channel.connected
 
     async def step(self, pick: Pick[Q, R], request: Q, budget: float = STEP_BUDGET_S) -> R:
         """Make an idempotent call, again while that can help and the step's budget lasts. Raises CentralUnavailable."""
@@ -136,7 +142,11 @@ class Wire:
         await self._channel.close()
 
     def _circuit_changed(self, state: CircuitState) -> None:
-        log.info("circuit to the centre", extra={"state": state.value, "detail": self._word})
+        if state is CircuitState.CLOSED:
+            log.info("circuit to the centre closed")
+        elif state is CircuitState.OPEN and not self._told_open:
+            log.warning("circuit to the centre open", extra={"detail": self._word})
+        self._told_open = state is not CircuitState.CLOSED
         self._on_circuit(state)
 
 

@@ -48,10 +48,14 @@ class FrontEnd:
         self, wanted: Callable[[gateway_service_pb2.Status], object], seconds: float = SECONDS
     ) -> gateway_service_pb2.Status:
         """Wait for a status that is wanted. Raises TimeoutError."""
-        async with asyncio.timeout(seconds):
-            async for answer in self.gateway.WatchStatus(gateway_service_pb2.WatchStatusRequest(), wait_for_ready=True):
-                if wanted(answer.status):
-                    return answer.status
+        call = self.gateway.WatchStatus(gateway_service_pb2.WatchStatusRequest(), wait_for_ready=True)
+        try:
+            async with asyncio.timeout(seconds):
+                async for answer in call:
+                    if wanted(answer.status):
+                        return answer.status
+        finally:
+            call.cancel()  # or a stop would wait for it
         raise AssertionError("the watch ended by itself")
 
     async def ready(self) -> None:
