@@ -21,10 +21,11 @@ from rich.table import Table
 from cardsim import control, fault, fault_cli, persona, store
 from cardsim.card import Card
 from cardsim.console import ControlOption, JsonOption, call, refusals
+from cardsim.device import CardInSlot
 from cardsim.issue import issue as issue_card
 from cardsim.issue import load_master_key
 from cardsim.ledger import Ledger
-from cardsim.slot import CardInSlot, Slots
+from cardsim.slot import Slots
 from cardsim.striking import Faults
 
 LAST_PORT = 65_535

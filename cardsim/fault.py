@@ -110,9 +110,11 @@ def parse_step(text: str) -> tuple[str, int]:
     match = STEP.fullmatch(text)
     if not match:
         raise ValueError(f"{text!r} is not a command's name, or a name and #number")
-    if match["name"] not in STEP_NAMES and not INSTRUCTION_DIGITS.fullmatch(match["name"]):
-        raise ValueError(f"no command {match['name']!r}; there are: {', '.join(STEP_NAMES)}")
-    return match["name"], int(match["number"] or 1)
+    name = match["name"]
+    nameless = INSTRUCTION_DIGITS.fullmatch(name) and int(name, 16) not in NAMES
+    if name not in STEP_NAMES and not nameless:
+        raise ValueError(f"no command {name!r}; there are: {', '.join(STEP_NAMES)}")
+    return name, int(match["number"] or 1)
 
 
 def step_name(apdu: bytes) -> str:
@@ -121,7 +123,7 @@ def step_name(apdu: bytes) -> str:
         return ""
     if apdu[1] == INS_VERIFY and len(apdu) == HEADER_LENGTH:
         return TRIES_LEFT
-    return _small(command_name(apdu[1]))
+    return small(command_name(apdu[1]))
 
 
 def altered(fault: Fault, apdu: bytes, answer: bytes) -> bytes:
@@ -228,7 +230,8 @@ def load(path: Path) -> list[Fault]:
         raise FaultError(f"{path}: {error}") from error
 
 
-def _small(name: str) -> str:
+def small(name: str) -> str:
+    """Return a command's name of the ledger as the script writes it."""
     return name.lower().replace(" ", "_")
 
 
@@ -237,4 +240,4 @@ def _demand(condition: bool, complaint: str) -> None:
         raise ValueError(complaint)
 
 
-STEP_NAMES: Final = (ANY_COMMAND, TRIES_LEFT, *(_small(name) for name in NAMES.values()))
+STEP_NAMES: Final = (ANY_COMMAND, TRIES_LEFT, *(small(name) for name in NAMES.values()))

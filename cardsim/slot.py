@@ -6,90 +6,18 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from cardsim import store
-from cardsim.card import ATR, Card
+from cardsim.device import CardInSlot
 from cardsim.fault import Fault
 from cardsim.ledger import Ledger
 from cardsim.striking import Faults
-from cardsim.vpcd import Departed, Interrupted, VpcdLink
+from cardsim.vpcd import Departed, VpcdLink
 
 CONNECT_SECONDS = 1.0
 
 
 class SlotError(Exception):
     """What was asked for cannot be done with these cards and slots."""
-
-
-class CardInSlot:
-    """A card as the reader's device: keeps its memory on disk and every exchange in the ledger.
-
-    `transmit` is the one place where an APDU passes between reader and card, so faults strike there.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        card: Card,
-        ledger: Ledger,
-        sleep: Callable[[float], Awaitable[None]],
-        faults: Faults | None = None,
-    ) -> None:
-        self.name = name
-        self.path = path
-        self.card = card
-        self.slot = ""
-        self._ledger = ledger
-        self._sleep = sleep
-        self._faults = faults or Faults(ledger)
-
-    def power_on(self) -> None:
-        """See `vpcd.Device`."""
-        self.card.power_on()
-        self._record("power_on")
-
-    def power_off(self) -> None:
-        """See `vpcd.Device`."""
-        if self.card.powered:
-            self.card.power_off()
-            self._record("power_off")
-
-    def reset(self) -> None:
-        """See `vpcd.Device`."""
-        self.card.reset()
-        self._record("reset")
-
-    def atr(self) -> bytes:
-        """See `vpcd.Device`."""
-        return ATR
-
-    async def transmit(self, apdu: bytes) -> bytes | Interrupted:
-        """See `vpcd.Device`. The memory is on disk before the answer leaves. Raises Departed for a card that left."""
-        return await self._faults.transmit(self, apdu)
-
-    async def carry_out(self, apdu: bytes) -> bytes:
-        """See `striking.Victim`."""
-        card = self.card
-        before, memory_before = card.snapshot(), card.memory.mutable_state()
-        answer = card.transmit(apdu)
-        if card.memory.mutable_state() != memory_before:
-            store.save(card.memory, self.path)
-        self._ledger.exchange(self.name, self.slot, apdu, answer, before, card.snapshot())
-        if card.delay:
-            await self._sleep(card.delay)
-        if card.powered and card.memory.habits.mute:
-            await asyncio.Event().wait()  # until the card is lifted, or the reader is gone
-        return answer
-
-    def receive(self, apdu: bytes) -> None:
-        """See `striking.Victim`."""
-        unchanged = self.card.snapshot()
-        self._ledger.exchange(self.name, self.slot, apdu, b"", unchanged, unchanged)
-
-    def _record(self, event: str) -> None:
-        self._ledger.event(event, card=self.name, slot=self.slot)
 
 
 @dataclass(slots=True)
@@ -121,7 +49,7 @@ class Slots:
         self._sleep = sleep
         self.faults = faults or Faults(ledger)
         self._insertions: dict[str, _Insertion] = {}
-        self._returns: dict[str, asyncio.Task[None]] = {}
+        self._returns: dict[str, tuple[str, asyncio.Task[None]]] = {}
 
     async def insert(self, card_name: str, slot: str) -> bool:
         """Put a card into a slot and return whether the reader has taken it within a second.
@@ -142,10 +70,12 @@ class Slots:
         return link.connected.is_set()
 
     async def remove(self, slot: str) -> str:
-        """Take the card out of a slot and return its name. Raises SlotError when there is none."""
+        """Take out the card of a slot, or the one a fault would bring there, and return its name. Raises SlotError."""
         self._port(slot)
-        self._forget_return(slot)
+        awaited = self._forget_return(slot)
         insertion = self._insertions.pop(slot, None)
+        if insertion is None and awaited is not None:
+            return awaited
         if insertion is None:
             raise SlotError(f"slot {slot} is empty")
         insertion.task.cancel()
@@ -210,8 +140,8 @@ class Slots:
             return
         successor = self._card(departure.successor or card.name)
         if departure.seconds:
-            returning = self._return(successor.name, slot, departure.seconds)
-            self._returns[slot] = self._tasks.create_task(returning)
+            returning = self._tasks.create_task(self._return(successor.name, slot, departure.seconds))
+            self._returns[slot] = (successor.name, returning)
             return
         if successor.slot not in ("", slot):
             await self.remove(successor.slot)
@@ -227,9 +157,12 @@ class Slots:
             await self.remove(other)
         await self.insert(card_name, slot)
 
-    def _forget_return(self, slot: str) -> None:
-        if returning := self._returns.pop(slot, None):
+    def _forget_return(self, slot: str) -> str | None:
+        """Let the card that is awaited in a slot not come, and return its name."""
+        name, returning = self._returns.pop(slot, (None, None))
+        if returning:
             returning.cancel()
+        return name
 
     def _describe(self, card: CardInSlot) -> dict[str, object]:
         insertion = self._insertions.get(card.slot)

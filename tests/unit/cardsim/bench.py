@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cardsim import store
+from cardsim.device import CardInSlot
 from cardsim.ledger import Ledger
-from cardsim.slot import CardInSlot, Slots
+from cardsim.slot import Slots
 from cardsim.striking import Faults
 from tests.unit.cardsim.making import NOW, MakeCard
 from tests.unit.cardsim.test_ledger import lines

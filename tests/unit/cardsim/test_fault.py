@@ -130,7 +130,9 @@ def test_names_of_commands(apdu: str, name: str) -> None:
     assert step_name(bytes.fromhex(apdu)) == name
 
 
-@pytest.mark.parametrize("text", ["", "verify#0", "verify#", "verify#-1", "VERIFY", "verify 2", "nonsense", "a", "abc"])
+@pytest.mark.parametrize(
+    "text", ["", "verify#0", "verify#", "verify#-1", "VERIFY", "verify 2", "nonsense", "a", "abc", "20"]
+)
 def test_a_step_that_does_not_exist(text: str) -> None:
     with pytest.raises(ValueError, match="command"):
         parse_step(text)

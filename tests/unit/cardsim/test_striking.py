@@ -242,9 +242,8 @@ async def test_clearing_lets_a_mute_card_go_on(bench: Bench) -> None:
     assert bench.faults.describe() == []
 
 
-async def test_a_card_put_in_by_hand_comes_instead_of_the_planned_one(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def torn_and_awaited(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    """Tear the card off, with a time until it comes back that does not pass."""
     reader = await in_application(bench)
     asleep = asyncio.Event()
 
@@ -257,9 +256,23 @@ async def test_a_card_put_in_by_hand_comes_instead_of_the_planned_one(
     reader.send(WRONG)
     await reader.receive()
     await asyncio.wait_for(asleep.wait(), SECONDS)
+    return reader
+
+
+async def test_a_card_put_in_by_hand_comes_instead_of_the_planned_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = await torn_and_awaited(bench, monkeypatch)
     assert await bench.slots.insert("other", "kiosk")
     await reader.card()
     assert [each["slot"] for each in bench.slots.show()] == [None, "kiosk"]
+
+
+async def test_a_card_that_would_come_back_is_kept_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await torn_and_awaited(bench, monkeypatch)
+    assert await bench.slots.remove("kiosk") == "card"
+    with pytest.raises(SlotError, match="slot kiosk is empty"):
+        await bench.slots.remove("kiosk")
 
 
 async def test_what_cannot_be_planned(bench: Bench) -> None:
