@@ -15,15 +15,14 @@ DEADLINE = "deadline"
 MALFORMED = "malformed"  # an answer that is none
 _INTERNAL = "internal"
 
+# gRPC codes that are no answer: nobody was there to give one. A centre that stops cancels what reached it just then.
+SILENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 # gRPC codes after which the same call may be made again.
-TRANSIENT = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED}
-)
-# gRPC codes that are no answer: nobody was there to give one.
-SILENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+TRANSIENT = SILENT | {grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 _BY_CODE = {
     grpc.StatusCode.UNAVAILABLE: UNAVAILABLE,
+    grpc.StatusCode.CANCELLED: UNAVAILABLE,
     grpc.StatusCode.RESOURCE_EXHAUSTED: UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: DEADLINE,
     grpc.StatusCode.UNAUTHENTICATED: "denied",
