@@ -124,7 +124,7 @@ def test_another_person_has_another_name(issued: dict[str, Issued]) -> None:
 
 
 def test_habits_are_kept(issued: dict[str, Issued], tmp_path: Path) -> None:
-    for name, habits in (("slow", Habits(answer_seconds=0.25)), ("mute", Habits(mute=True)), ("locked", Habits())):
+    for name, habits in (("slow", Habits(answer_seconds=0.1)), ("mute", Habits(mute=True)), ("locked", Habits())):
         path = tmp_path / f"{name}.json"
         store.save(issued[name].memory, path)
         assert store.load(path).habits == habits
@@ -136,7 +136,7 @@ async def test_a_slow_card_takes_its_time_at_every_command(bench: Bench, make_ca
     reader = await insert(bench)
     assert await reader.ask(bytes.fromhex(SELECT_JPKI)) == bytes.fromhex("9000")
     assert await reader.ask(bytes.fromhex(QUERY_USER_PIN)) == bytes.fromhex("63C3")
-    assert bench.slept == [0.25, 0.25]
+    assert bench.slept == [0.1, 0.1]
 
 
 async def test_a_mute_card_is_there_and_says_nothing(bench: Bench, make_card: MakeCard) -> None:
