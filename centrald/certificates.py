@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtensionOID, NameOID, SignatureAlgorithmOID
 
 from centrald.errors import ConfigError
-from centrald.rules.model import CertificateId, Refusal
+from centrald.rules.model import CertificateId, Fault
 
 MAX_CERTIFICATE_BYTES = 4096
 USER_POLICY = x509.ObjectIdentifier("1.2.392.200149.8.5.1.3.30")  # user authentication certificate
 _KEY_BITS = 2048
 _COUNTRY = "JP"
+_BROKEN = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion)
 _KNOWN_EXTENSIONS = frozenset(
     {ExtensionOID.KEY_USAGE, ExtensionOID.CERTIFICATE_POLICIES, ExtensionOID.BASIC_CONSTRAINTS}
 )
@@ -44,47 +45,53 @@ class UserCertificate:
         return True
 
 
+def load_roots(path: Path) -> dict[str, x509.Certificate]:
+    """Read one or more PEM certificates of authorities, by subject key id (hex); raises ConfigError."""
+    try:
+        roots = x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ValueError:
+        raise ConfigError(f"{path} holds no PEM certificate") from None
+    if not all(_is_authority(root) for root in roots):
+        raise ConfigError(f"{path} holds a certificate that is not an authority's")
+    return {_subject_key_id(root): root for root in roots}
+
+
 class UserAuthority:
     """The authority (in one or more generations) whose user certificates the service accepts."""
 
-    def __init__(self, roots: list[x509.Certificate]) -> None:
-        self._roots = {_subject_key_id(root): root for root in roots}
+    def __init__(self, roots: dict[str, x509.Certificate]) -> None:
+        self._roots = roots
 
     @classmethod
     def load(cls, path: Path) -> UserAuthority:
-        """Read one or more PEM certificates; raises ConfigError when one is not an authority's."""
-        try:
-            roots = x509.load_pem_x509_certificates(path.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from error
-        except ValueError:
-            raise ConfigError(f"{path} holds no PEM certificate") from None
-        if not all(_is_authority(root) for root in roots):
-            raise ConfigError(f"{path} holds a certificate that is not an authority's")
-        return cls(roots)
+        """See `load_roots`."""
+        return cls(load_roots(path))
 
-    def judge(self, der: bytes, now: datetime.datetime) -> UserCertificate | Refusal:
-        """Return the certificate, or CERTIFICATE_NOT_TRUSTED or CERTIFICATE_EXPIRED."""
+    def judge(self, der: bytes, now: datetime.datetime) -> UserCertificate | Fault:
+        """Return the certificate, or the first fault found."""
         try:
             certificate = x509.load_der_x509_certificate(der)
             authority_key_id = _authority_key_id(certificate)
-            root = self._roots.get(authority_key_id)
-            if root is None or not _issued(root, certificate) or not _has_user_profile(certificate):
-                return Refusal.CERTIFICATE_NOT_TRUSTED
+            root = self._roots.get(authority_key_id or "")
+            if authority_key_id is None or root is None:
+                return Fault.WRONG_AUTHORITY
+            fault = _fault_of(root, certificate)
             key = certificate.public_key()
-        except (
-            ValueError,
-            TypeError,
-            x509.ExtensionNotFound,
-            x509.DuplicateExtension,
-            x509.UnsupportedGeneralNameType,
-        ):
-            return Refusal.CERTIFICATE_NOT_TRUSTED
+        except (ValueError, TypeError, UnsupportedAlgorithm, *_BROKEN):
+            return Fault.MALFORMED
+        if fault is not None:
+            return fault
         if not isinstance(key, RSAPublicKey) or key.key_size != _KEY_BITS:
-            return Refusal.CERTIFICATE_NOT_TRUSTED
-        for link in (certificate, root):
-            if not link.not_valid_before_utc <= now <= link.not_valid_after_utc:  # RFC 5280 4.1.2.5: both inclusive
-                return Refusal.CERTIFICATE_EXPIRED
+            return Fault.WRONG_PROFILE
+        # RFC 5280 4.1.2.5: both ends included
+        if now < certificate.not_valid_before_utc:
+            return Fault.NOT_YET_VALID
+        if now > certificate.not_valid_after_utc:
+            return Fault.EXPIRED
+        if not root.not_valid_before_utc <= now <= root.not_valid_after_utc:
+            return Fault.AUTHORITY_EXPIRED
         return UserCertificate(CertificateId(authority_key_id, f"{certificate.serial_number:x}"), key)
 
 
@@ -95,11 +102,12 @@ def _subject_key_id(certificate: x509.Certificate) -> str:
         raise ConfigError("an authority's certificate has no subject key identifier") from None
 
 
-def _authority_key_id(certificate: x509.Certificate) -> str:
-    identifier = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    if identifier is None:
-        raise ValueError("no key identifier")
-    return identifier.hex()
+def _authority_key_id(certificate: x509.Certificate) -> str | None:
+    try:
+        identifier = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return None
+    return identifier.hex() if identifier else None
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -111,29 +119,38 @@ def _is_authority(certificate: x509.Certificate) -> bool:
     return constraints.ca and usage.key_cert_sign
 
 
-def _issued(root: x509.Certificate, certificate: x509.Certificate) -> bool:
-    """Tell whether issuer name, algorithm and signature are the authority's."""
+def _fault_of(root: x509.Certificate, certificate: x509.Certificate) -> Fault | None:
+    """Judge issuer, algorithm, signature, purpose and profile, in this order."""
+    if certificate.issuer != root.subject:
+        return Fault.WRONG_AUTHORITY
     if certificate.signature_algorithm_oid != SignatureAlgorithmOID.RSA_WITH_SHA256:
-        return False
+        return Fault.WRONG_PROFILE
     try:
         certificate.verify_directly_issued_by(root)
     except InvalidSignature:
+        return Fault.TAMPERED
+    if not _is_for_users(certificate.extensions):
+        return Fault.WRONG_PURPOSE
+    return None if _has_profile(certificate) else Fault.WRONG_PROFILE
+
+
+def _is_for_users(extensions: x509.Extensions) -> bool:
+    try:
+        usage = extensions.get_extension_for_class(x509.KeyUsage)
+        policies = extensions.get_extension_for_class(x509.CertificatePolicies)
+    except x509.ExtensionNotFound:
         return False
-    return True
+    return _only_digital_signature(usage.value) and [one.policy_identifier for one in policies.value] == [USER_POLICY]
 
 
-def _has_user_profile(certificate: x509.Certificate) -> bool:
+def _has_profile(certificate: x509.Certificate) -> bool:
     extensions = certificate.extensions
     if any(extension.critical and extension.oid not in _KNOWN_EXTENSIONS for extension in extensions):
         return False
-    usage = extensions.get_extension_for_class(x509.KeyUsage)
-    policies = extensions.get_extension_for_class(x509.CertificatePolicies)
     countries = certificate.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)
     return (
-        usage.critical
-        and _only_digital_signature(usage.value)
-        and policies.critical
-        and [policy.policy_identifier for policy in policies.value] == [USER_POLICY]
+        extensions.get_extension_for_class(x509.KeyUsage).critical
+        and extensions.get_extension_for_class(x509.CertificatePolicies).critical
         and [country.value for country in countries] == [_COUNTRY]
         and len(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)) == 1
         and not _may_issue(extensions)

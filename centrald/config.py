@@ -13,6 +13,7 @@ import msgspec
 
 from centrald.errors import ConfigError
 from centrald.rules.hours import Hours, Window, minutes
+from centrald.rules.limits import Rate
 
 CONFIG_NAME = "centrald.toml"
 
@@ -66,7 +67,18 @@ class Keys(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Files, relative to the service's directory."""
 
     master: str = "keys/master.key"
+    ring: str = "keys/ring.toml"
     user_authority: str = "authority/user-ca.pem"
+    signing_authority: str = "authority/sign-ca.pem"
+
+
+class Revocation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The authorities' revocation lists: one *.crl for each."""
+
+    folder: str = "authority"
+    required: bool = False
+    grace_hours: Annotated[int, msgspec.Meta(ge=0, le=720)] = 24
+    look_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0
 
 
 class Tls(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -82,7 +94,19 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     concurrent_calls: _Count = 256  # per listener
     open_challenges: _Count = 10_000  # of phones
+    address_burst: _Count = 120  # calls of one phone's address at once
+    address_per_minute: _Count = 60  # and after that
+    certificate_burst: _Count = 5  # reservations of one certificate at once
+    certificate_per_hour: _Count = 10  # and after that
     stop_seconds: Annotated[float, msgspec.Meta(gt=0, le=300)] = 5.0  # grace for running calls
+
+    def address(self) -> Rate:
+        """Return how often one address may call."""
+        return Rate(self.address_burst, datetime.timedelta(minutes=1) / self.address_per_minute)
+
+    def certificate(self) -> Rate:
+        """Return how often one certificate may reserve."""
+        return Rate(self.certificate_burst, datetime.timedelta(hours=1) / self.certificate_per_hour)
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -92,6 +116,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     service: Service = Service()
     storage: Storage = Storage()
     keys: Keys = Keys()
+    revocation: Revocation = Revocation()
     tls: Tls = Tls()
     limits: Limits = Limits()
 
@@ -130,8 +155,16 @@ url = {json.dumps(storage_url)}  # or postgresql+asyncpg://USER@/DATABASE?host=/
 connections = {Storage().connections}  # to PostgreSQL, at most
 
 [keys]
-master = "{Keys().master}"  # mode 0600
+master = "{Keys().master}"  # mode 0600; more of them: `centrald keys add`
+ring = "{Keys().ring}"
 user_authority = "{Keys().user_authority}"  # who issues the cards' user certificates
+signing_authority = "{Keys().signing_authority}"  # and their signing certificates
+
+[revocation]
+folder = "{Revocation().folder}"  # one *.crl for each authority; `centrald crl import`
+required = false  # true: without every authority's list no attempt begins
+grace_hours = {Revocation().grace_hours}  # how long a list counts on when the next one is late
+look_seconds = {Revocation().look_seconds}  # how often the files are looked at
 
 [tls]
 certificate = "{Tls().certificate}"
@@ -141,5 +174,9 @@ kiosk_authority = "{Tls().kiosk_authority}"  # who issues the kiosks' client cer
 [limits]
 concurrent_calls = {Limits().concurrent_calls}  # per listener
 open_challenges = {Limits().open_challenges}  # of phones, unanswered
+address_burst = {Limits().address_burst}  # calls of one phone's address at once,
+address_per_minute = {Limits().address_per_minute}  # and after that
+certificate_burst = {Limits().certificate_burst}  # reservations of one certificate at once,
+certificate_per_hour = {Limits().certificate_per_hour}  # and after that
 stop_seconds = {Limits().stop_seconds}  # grace for running calls
 """

@@ -16,6 +16,7 @@ from centrald.rules.model import (
     Attempt,
     CardEntry,
     Check,
+    Fault,
     KioskId,
     Procedure,
     Refusal,
@@ -61,6 +62,7 @@ class Proof:
     content: bytes  # digest of both
     refusal: Refusal | None
     card: CardEntry | None = None  # always there without refusal
+    fault: Fault | None = None  # of a certificate, when that is why
 
 
 def repeated_check(attempt: Attempt | None, kiosk: KioskId, content: bytes) -> tuple[Attempt, Check | None]:

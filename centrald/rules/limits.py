@@ -108,4 +108,4 @@ class Pauses(Generic[_K]):
         if over <= 0:
             return _NOTHING
         doublings = min(over - 1, 40)  # beyond that every pause is the longest
-        return min(self._patience.first * 2**doublings, self._patience.longest)
+        return min(self._patience.first * int(2**doublings), self._patience.longest)

@@ -41,6 +41,40 @@ class Refusal(Enum):
     SUPERSEDED = "superseded"
 
 
+class Fault(Enum):
+    """What is wrong with a certificate: finer than the refusal a kiosk is told, for the log."""
+
+    MALFORMED = "malformed"
+    WRONG_AUTHORITY = "wrong_authority"
+    TAMPERED = "tampered"  # the authority's signature does not verify
+    WRONG_PURPOSE = "wrong_purpose"  # not for user authentication
+    WRONG_PROFILE = "wrong_profile"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    AUTHORITY_EXPIRED = "authority_expired"
+    REVOKED = "revoked"
+    SIGNING_EXPIRED = "signing_expired"
+    SIGNING_NOT_YET_VALID = "signing_not_yet_valid"
+    SIGNING_REVOKED = "signing_revoked"
+
+    @property
+    def refusal(self) -> Refusal:
+        """What the kiosk is told."""
+        match self:
+            case Fault.REVOKED | Fault.SIGNING_REVOKED:
+                return Refusal.CERTIFICATE_REVOKED
+            case (
+                Fault.EXPIRED
+                | Fault.NOT_YET_VALID
+                | Fault.AUTHORITY_EXPIRED
+                | Fault.SIGNING_EXPIRED
+                | Fault.SIGNING_NOT_YET_VALID
+            ):
+                return Refusal.CERTIFICATE_EXPIRED
+            case _:
+                return Refusal.CERTIFICATE_NOT_TRUSTED
+
+
 class State(Enum):
     """Where a reservation stands."""
 
@@ -203,3 +237,4 @@ class CardEntry:
     key_versions: dict[Procedure, int]  # 1-127
     user_revoked: bool = False
     signing_revoked: bool = False
+    signing_authority_key_id: str | None = None  # unknown of cards issued before it was recorded

@@ -4,11 +4,41 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from dataclasses import dataclass
 
 from centrald.certificates import UserAuthority, UserCertificate
+from centrald.revocation import Revocations
 from centrald.rules.attempt import Proof
-from centrald.rules.model import CardEntry, Procedure, Refusal
+from centrald.rules.model import CardEntry, Fault, Procedure, Refusal
 from centrald.storage.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose certificates are accepted, and which of them are revoked."""
+
+    users: UserAuthority
+    revocations: Revocations
+
+    def standing(self, card: CardEntry | None, procedure: Procedure, now: datetime.datetime) -> Refusal | Fault | None:
+        """Return why a card of the registry may not be reset."""
+        if card is None or procedure not in card.key_versions:
+            return Refusal.CARD_NOT_REGISTERED
+        certificate = card.certificate
+        if card.user_revoked or self.revocations.user_revoked(certificate.authority_key_id, certificate.serial):
+            return Fault.REVOKED
+        signing = (card.signing_authority_key_id, card.signing_certificate_serial)
+        if card.signing_revoked or self.revocations.signing_revoked(*signing):
+            return Fault.SIGNING_REVOKED
+        # RFC 5280 4.1.2.5: both ends included
+        if now < card.signing_not_before:
+            return Fault.SIGNING_NOT_YET_VALID
+        return Fault.SIGNING_EXPIRED if now > card.signing_not_after else None
+
+
+def refusal_of(why: Refusal | Fault | None) -> Refusal | None:
+    """Return what the kiosk is told."""
+    return why.refusal if isinstance(why, Fault) else why
 
 
 def digest(*parts: bytes) -> bytes:
@@ -19,20 +49,9 @@ def digest(*parts: bytes) -> bytes:
     return hashed.digest()
 
 
-def standing(card: CardEntry | None, procedure: Procedure, now: datetime.datetime) -> Refusal | None:
-    """Return why a card of the registry may not be reset."""
-    if card is None or procedure not in card.key_versions:
-        return Refusal.CARD_NOT_REGISTERED
-    if card.user_revoked or card.signing_revoked:
-        return Refusal.CERTIFICATE_REVOKED
-    if not card.signing_not_before <= now <= card.signing_not_after:  # RFC 5280 4.1.2.5: both inclusive
-        return Refusal.CERTIFICATE_EXPIRED
-    return None
-
-
 async def prove(
     tx: Transaction,
-    authority: UserAuthority,
+    trust: Trust,
     procedure: Procedure,
     signed: bytes,
     certificate: bytes,
@@ -40,10 +59,11 @@ async def prove(
 ) -> Proof:
     """Judge certificate (DER), signature (256 bytes) over `signed`, and registry entry, in this order."""
     content = digest(certificate, signature)
-    judged = authority.judge(certificate, tx.now)
+    judged = trust.users.judge(certificate, tx.now)
     if not isinstance(judged, UserCertificate):
-        return Proof(content, judged)
+        return Proof(content, judged.refusal, fault=judged)
     if not judged.signed(signed, signature):
         return Proof(content, Refusal.SIGNATURE_INVALID)
     card = await tx.card(judged.id)
-    return Proof(content, standing(card, procedure, tx.now), card)
+    why = trust.standing(card, procedure, tx.now)
+    return Proof(content, refusal_of(why), card, why if isinstance(why, Fault) else None)

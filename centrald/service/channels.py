@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from centrald.cardkeys import CardAnswer, Channel, MasterKey
+from centrald.cardkeys import CardAnswer, Channel
 from centrald.errors import BadContent
+from centrald.masterkeys import CardKeys
 from centrald.rules.model import CardEntry, Outcome, Procedure, Transcript, Verdict, Write
 
 
@@ -29,10 +30,14 @@ class Receipt:
 class Channels:
     """Derives every channel anew from its transcript; keeps no session key."""
 
-    def __init__(self, master: MasterKey) -> None:
-        self._master = master
+    def __init__(self, keys: CardKeys) -> None:
+        self._keys = keys
 
-    def judge(
+    async def _channel(self, procedure: Procedure, transcript: Transcript) -> Channel:
+        data = transcript.diversification_data
+        return Channel.of(await self._keys.static_keys(procedure, transcript.key_version, data), transcript)
+
+    async def judge(
         self, procedure: Procedure, card: CardEntry | None, key_version: int, host_challenge: bytes, answer: bytes
     ) -> tuple[Transcript, bool]:
         """Return the transcript of an answer to INITIALIZE UPDATE, and whether it is that card's; raises BadContent.
@@ -54,16 +59,18 @@ class Channels:
             and parsed.speaks_our_protocol
             and parsed.diversification_data == card.diversification_data
             and parsed.key_version == key_version == card.key_versions.get(procedure)
-            and Channel(self._master, procedure, transcript).card_is_genuine(parsed.cryptogram)
+            and (await self._channel(procedure, transcript)).card_is_genuine(parsed.cryptogram)
         )
         return transcript, genuine
 
-    def hand_over(self, procedure: Procedure, transcript: Transcript) -> Authorized:
+    async def hand_over(self, procedure: Procedure, transcript: Transcript) -> Authorized:
         """Return what a kiosk needs of a channel; never S-RMAC."""
-        channel = Channel(self._master, procedure, transcript)
+        channel = await self._channel(procedure, transcript)
         return Authorized(channel.external_authenticate(), channel.s_enc, channel.s_mac)
 
-    def verdict(self, procedure: Procedure, write: Write | None, outcome: Outcome, receipt: Receipt | None) -> Verdict:
+    async def verdict(
+        self, procedure: Procedure, write: Write | None, outcome: Outcome, receipt: Receipt | None
+    ) -> Verdict:
         """Judge the receipt of a report with S-RMAC; raises BadContent for one that is missing or out of place."""
         if (receipt is None) == (outcome is Outcome.DONE):
             raise BadContent("a receipt comes with DONE, and only with it")
@@ -71,5 +78,5 @@ class Channels:
             return Verdict.NONE
         if write is None or write.transcript is None:
             return Verdict.INVALID
-        channel = Channel(self._master, procedure, write.transcript)
+        channel = await self._channel(procedure, write.transcript)
         return Verdict.VALID if channel.receipt_is_valid(receipt.chaining_value, receipt.r_mac) else Verdict.INVALID

@@ -7,15 +7,16 @@ import logging
 import secrets
 from dataclasses import dataclass
 
-from centrald.cardkeys import CHALLENGE_BYTES, MasterKey
-from centrald.certificates import UserAuthority
+from centrald.cardkeys import CHALLENGE_BYTES
 from centrald.errors import BadContent, NeverBegun, OutOfOrder
+from centrald.masterkeys import CardKeys
 from centrald.rules import attempt as rules
 from centrald.rules import report as report_rules
 from centrald.rules.hours import Hours, opening
 from centrald.rules.model import (
     MAX_WRITES,
     Attempt,
+    CertificateId,
     Check,
     KioskId,
     Outcome,
@@ -27,8 +28,9 @@ from centrald.rules.model import (
     Verdict,
 )
 from centrald.rules.reservation import state_of
-from centrald.service.cards import digest, prove, standing
+from centrald.service.cards import Trust, digest, prove, refusal_of
 from centrald.service.channels import Authorized, Channels, Receipt
+from centrald.service.guards import CryptogramGuard
 from centrald.statement import CHALLENGE_BYTES as STATEMENT_CHALLENGE_BYTES
 from centrald.statement import Purpose, statement
 from centrald.storage.database import Database, transactional
@@ -57,14 +59,26 @@ class AttemptStatus:
     released: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Whose cryptogram was judged, and when; a repeated call judges nothing anew."""
+
+    certificate: CertificateId
+    reservation_id: str
+    at: datetime.datetime
+
+
 class KioskCalls:
     """What kiosks ask; every method raises CallError for a broken call."""
 
-    def __init__(self, database: Database, master: MasterKey, authority: UserAuthority, hours: Hours) -> None:
+    def __init__(
+        self, database: Database, keys: CardKeys, trust: Trust, hours: Hours, guard: CryptogramGuard | None = None
+    ) -> None:
         self._database = database
-        self._channels = Channels(master)
-        self._authority = authority
+        self._channels = Channels(keys)
+        self._trust = trust
         self._hours = hours
+        self._guard = guard or CryptogramGuard()
 
     @transactional
     async def status(self, tx: Transaction, kiosk: KioskId) -> ServiceStatus:
@@ -74,6 +88,8 @@ class KioskCalls:
     async def _status(self, tx: Transaction, kiosk: KioskId) -> ServiceStatus:
         now_open = opening(self._hours, tx.now)
         refusal = now_open.refusal if await tx.fleet.enabled(kiosk) else Refusal.KIOSK_NOT_ENABLED
+        if refusal is None and not self._trust.revocations.reliable(tx.now):
+            refusal = Refusal.MAINTENANCE  # whether a certificate is revoked cannot be judged; the log says of which
         return ServiceStatus(refusal, tx.now, now_open.opens_at, now_open.closes_at)
 
     @transactional
@@ -108,7 +124,9 @@ class KioskCalls:
             return earlier
         procedure = _procedure(attempt)
         signed = statement(Purpose.RESET, procedure, attempt.id, str(kiosk), attempt.challenge)
-        proof = await prove(tx, self._authority, procedure, signed, certificate, signature)
+        proof = await prove(tx, self._trust, procedure, signed, certificate, signature)
+        if proof.fault is not None:
+            _log.info("certificate refused", extra={"attempt_id": attempt.id, "fault": proof.fault.value})
         newest = None
         if proof.refusal is None and proof.card is not None:
             newest = await tx.newest_reservation(proof.card.certificate, procedure)
@@ -141,30 +159,47 @@ class KioskCalls:
         )
         return attempt.check
 
+    async def authorize(self, kiosk: KioskId, attempt_id: str, n: int, card_answer: bytes) -> Authorized | Refusal:
+        """Verify the card's cryptogram (answer to INITIALIZE UPDATE, 29 bytes) and authorise write `n`.
+
+        Raises TooMany, and changes nothing, while card or kiosk wait because of wrong cryptograms.
+        """
+        given, judged = await self._authorize(kiosk, attempt_id, n, card_answer)
+        if judged is not None:
+            genuine = isinstance(given, Authorized)
+            self._guard.judged(judged.certificate, kiosk, judged.reservation_id, judged.at, genuine=genuine)
+        return given
+
     @transactional
-    async def authorize(
+    async def _authorize(
         self, tx: Transaction, kiosk: KioskId, attempt_id: str, n: int, card_answer: bytes
-    ) -> Authorized | Refusal:
-        """Verify the card's cryptogram (answer to INITIALIZE UPDATE, 29 bytes) and authorise write `n`."""
+    ) -> tuple[Authorized | Refusal, _Judged | None]:
         if not await tx.fleet.enabled(kiosk):
-            return Refusal.KIOSK_NOT_ENABLED
+            return Refusal.KIOSK_NOT_ENABLED, None
         attempt, check = rules.granted_check(await tx.attempt(attempt_id), kiosk)
         if not 1 <= n <= MAX_WRITES:
             raise BadContent("a write number is 1 to 3")
         assert check.certificate is not None
         card = await tx.card(check.certificate)
         reservation = await self._reservation(tx, check)
+        if rules.find_write(reservation, attempt.id, n) is None:
+            self._guard.admit(check.certificate, kiosk, tx.now)
         procedure = _procedure(attempt)
         host_challenge = check.host_challenges[n - 1]
-        judged = self._channels.judge(procedure, card, check.key_version, host_challenge, card_answer)
-        evidence = rules.Evidence(*judged, standing(card, procedure, tx.now))
+        evidence = rules.Evidence(
+            *await self._channels.judge(procedure, card, check.key_version, host_challenge, card_answer),
+            refusal_of(self._trust.standing(card, procedure, tx.now)),
+        )
         answer = rules.authorize(attempt, reservation, n, card_answer, evidence, tx.now)
+        judged = None
         if not answer.repeated:
             await self._save_authorization(tx, attempt, n, reservation, answer)
+            if answer.refusal in (None, Refusal.CARD_NOT_GENUINE):
+                judged = _Judged(check.certificate, reservation.id, tx.now)
         if answer.refusal is not None:
-            return answer.refusal
+            return answer.refusal, judged
         assert answer.transcript is not None
-        return self._channels.hand_over(procedure, answer.transcript)
+        return await self._channels.hand_over(procedure, answer.transcript), judged
 
     async def _save_authorization(
         self, tx: Transaction, attempt: Attempt, n: int, before: Reservation, answer: rules.Authorization
@@ -203,7 +238,7 @@ class KioskCalls:
             raise OutOfOrder("no reservation was checked")
         before = await self._reservation(tx, attempt.check)
         asked = rules.find_write(before, attempt.id, n)
-        verdict = self._channels.verdict(_procedure(attempt), asked, outcome, receipt)
+        verdict = await self._channels.verdict(_procedure(attempt), asked, outcome, receipt)
         reported = report_rules.report(attempt, before, n, outcome, status_word, verdict, tx.now)
         if reported.repeated:
             return reported.report

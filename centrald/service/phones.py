@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import uuid
 
-from centrald.certificates import UserAuthority
+from centrald.clock import Clock
 from centrald.errors import TooMany
 from centrald.rules.model import FaceMatch, Procedure, Refusal, Reservation
 from centrald.rules.reservation import Made, Wish, make, state_of
-from centrald.service.cards import digest, prove
+from centrald.service.cards import Trust, digest, prove
+from centrald.service.guards import PhoneGuard
 from centrald.statement import CHALLENGE_BYTES, Purpose, statement
 from centrald.storage.database import Database, transactional
 from centrald.storage.ledger import Entry, Event
 from centrald.storage.transaction import Transaction
 
+_log = logging.getLogger(__name__)
+
 
 class PhoneCalls:
     """What phones ask; anyone may, so what is kept for them before a proof is bounded."""
 
-    def __init__(self, database: Database, authority: UserAuthority, open_challenges: int) -> None:
+    def __init__(self, database: Database, trust: Trust, open_challenges: int, guard: PhoneGuard, clock: Clock) -> None:
         self._database = database
-        self._authority = authority
+        self._trust = trust
         self._open_challenges = open_challenges
+        self._guard = guard
+        self._clock = clock  # of the guard alone
+
+    def admit(self, peer: str) -> None:
+        """Let one call of this peer (as gRPC names it) through, before anything is done for it; raises TooMany."""
+        self._guard.address(peer, self._clock.now())
 
     @transactional
     async def challenge(self, tx: Transaction, procedure: Procedure) -> bytes:
@@ -52,9 +62,12 @@ class PhoneCalls:
         if not lives:
             return Refusal.CHALLENGE_EXPIRED
         signed = statement(Purpose.RESERVE, procedure, "", "", challenge)
-        proof = await prove(tx, self._authority, procedure, signed, certificate, signature)
+        proof = await prove(tx, self._trust, procedure, signed, certificate, signature)
+        if proof.fault is not None:
+            _log.info("certificate refused", extra={"fault": proof.fault.value})
         if proof.refusal is not None or proof.card is None:
             return proof.refusal or Refusal.CARD_NOT_REGISTERED
+        self._guard.certificate(proof.card.certificate, tx.now)
         newest = await tx.newest_reservation(proof.card.certificate, procedure)
         if newest is not None:
             await tx.settle(newest)

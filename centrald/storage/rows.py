@@ -36,6 +36,7 @@ def card_values(card: CardEntry) -> Values:
         "key_versions": {procedure.name.lower(): version for procedure, version in card.key_versions.items()},
         "user_revoked": card.user_revoked,
         "signing_revoked": card.signing_revoked,
+        "signing_authority_key_id": card.signing_authority_key_id,
     }
 
 
@@ -50,6 +51,7 @@ def card_of(row: RowMapping) -> CardEntry:
         key_versions={Procedure[name.upper()]: version for name, version in row["key_versions"].items()},
         user_revoked=row["user_revoked"],
         signing_revoked=row["signing_revoked"],
+        signing_authority_key_id=row["signing_authority_key_id"],
     )
 
 

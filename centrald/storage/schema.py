@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from centrald.rules.model import FaceMatch, Outcome, Refusal, State, Verdict, WriteStatus
 
-REVISION = "0001"  # what `centrald.storage.migrations` makes of the tables below
+REVISION = "0002"  # what `centrald.storage.migrations` makes of the tables below
 
 metadata = sa.MetaData(
     naming_convention={
@@ -106,6 +106,7 @@ card = sa.Table(
     sa.Column("key_versions", sa.JSON, nullable=False),
     sa.Column("user_revoked", sa.Boolean, nullable=False),
     sa.Column("signing_revoked", sa.Boolean, nullable=False),
+    sa.Column("signing_authority_key_id", _HEX),
     sa.PrimaryKeyConstraint("authority_key_id", "serial"),
 )
 

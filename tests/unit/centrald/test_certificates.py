@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from centrald import pki
 from centrald.certificates import USER_POLICY, UserAuthority, UserCertificate
 from centrald.errors import ConfigError
-from centrald.rules.model import Refusal
+from centrald.rules.model import Fault, Refusal
 from tests.unit.centrald.world import HeldCard, ManualClock, card_keys
 
 NOW = ManualClock().now()
@@ -103,60 +103,124 @@ def test_our_own_right_one_is_right(authority: UserAuthority, root: pki.Issued) 
     assert isinstance(authority.judge(no_issuer, NOW), UserCertificate)
 
 
-WRONG: dict[str, Callable[[pki.Issued], bytes]] = {
-    "not DER": lambda _: b"\x30\x03junk",
-    "empty": lambda _: b"",
-    "the authority itself": lambda root: root.certificate.public_bytes(serialization.Encoding.DER),
-    "signed by another key": lambda root: made(root, signed_by=generate_private_key(65537, 2048)),
-    "another issuer's name": lambda root: made(root, issuer=subject()),
-    "another hash": lambda root: made(root, algorithm=hashes.SHA384()),
-    "a signing certificate's usage": lambda root: made(
-        root, key_usage=usage(digital_signature=True, content_commitment=True)
+def flipped(der: bytes, at: int) -> bytes:
+    return der[:at] + bytes([der[at] ^ 1]) + der[at + 1 :]
+
+
+WRONG: dict[str, tuple[Fault, Callable[[pki.Issued], bytes]]] = {
+    "not DER": (Fault.MALFORMED, lambda _: b"\x30\x03junk"),
+    "empty": (Fault.MALFORMED, lambda _: b""),
+    "more behind it": (Fault.MALFORMED, lambda root: made(root) + b"\x00"),
+    "the authority itself": (
+        Fault.WRONG_AUTHORITY,
+        lambda root: root.certificate.public_bytes(serialization.Encoding.DER),
     ),
-    "another usage": lambda root: made(root, key_usage=usage(key_encipherment=True)),
-    "usage not critical": lambda root: made(root, usage_critical=False),
-    "a signing certificate's policy": lambda root: made(root, policies=(SIGN_POLICY,)),
-    "two policies": lambda root: made(root, policies=(USER_POLICY, SIGN_POLICY)),
-    "no policy": lambda root: made(root, policies=()),
-    "policy not critical": lambda root: made(root, policies_critical=False),
-    "no country": lambda root: made(root, name=subject(country=None)),
-    "another country": lambda root: made(root, name=subject(country="DE")),
-    "no common name": lambda root: made(root, name=subject(common_names=0)),
-    "an issuer": lambda root: made(root, more=((x509.BasicConstraints(ca=True, path_length=None), True),)),
-    "an unknown critical extension": lambda root: made(
-        root, more=((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), True),)
+    "of another authority": (
+        Fault.WRONG_AUTHORITY,
+        lambda _: made(pki.card_authority("JPKI for user authentication", NOW)),
     ),
-    "an elliptic key": lambda root: made(root, key=ec.generate_private_key(ec.SECP256R1())),
-    "a longer RSA key": lambda root: made(root, key=generate_private_key(65537, 3072)),
+    "another issuer's name": (Fault.WRONG_AUTHORITY, lambda root: made(root, issuer=subject())),
+    "signed by another key": (Fault.TAMPERED, lambda root: made(root, signed_by=generate_private_key(65537, 2048))),
+    "a bit of its serial number": (
+        Fault.TAMPERED,
+        lambda root: flipped(made(root), made(root).index(bytes.fromhex("0a0b0c0d")) + 3),
+    ),
+    "the last bit of its signature": (Fault.TAMPERED, lambda root: flipped(made(root), -1 + len(made(root)))),
+    "another hash": (Fault.WRONG_PROFILE, lambda root: made(root, algorithm=hashes.SHA384())),
+    "a signing certificate's usage": (
+        Fault.WRONG_PURPOSE,
+        lambda root: made(root, key_usage=usage(digital_signature=True, content_commitment=True)),
+    ),
+    "another usage": (Fault.WRONG_PURPOSE, lambda root: made(root, key_usage=usage(key_encipherment=True))),
+    "a signing certificate's policy": (Fault.WRONG_PURPOSE, lambda root: made(root, policies=(SIGN_POLICY,))),
+    "two policies": (Fault.WRONG_PURPOSE, lambda root: made(root, policies=(USER_POLICY, SIGN_POLICY))),
+    "no policy": (Fault.WRONG_PURPOSE, lambda root: made(root, policies=())),
+    "usage not critical": (Fault.WRONG_PROFILE, lambda root: made(root, usage_critical=False)),
+    "policy not critical": (Fault.WRONG_PROFILE, lambda root: made(root, policies_critical=False)),
+    "no country": (Fault.WRONG_PROFILE, lambda root: made(root, name=subject(country=None))),
+    "another country": (Fault.WRONG_PROFILE, lambda root: made(root, name=subject(country="DE"))),
+    "no common name": (Fault.WRONG_PROFILE, lambda root: made(root, name=subject(common_names=0))),
+    "an issuer": (
+        Fault.WRONG_PROFILE,
+        lambda root: made(root, more=((x509.BasicConstraints(ca=True, path_length=None), True),)),
+    ),
+    "an unknown critical extension": (
+        Fault.WRONG_PROFILE,
+        lambda root: made(root, more=((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), True),)),
+    ),
+    "an elliptic key": (Fault.WRONG_PROFILE, lambda root: made(root, key=ec.generate_private_key(ec.SECP256R1()))),
+    "a longer RSA key": (Fault.WRONG_PROFILE, lambda root: made(root, key=generate_private_key(65537, 3072))),
 }
 
 
 @pytest.mark.parametrize("how", WRONG)
 def test_what_is_not_trusted(authority: UserAuthority, root: pki.Issued, how: str) -> None:
-    assert authority.judge(WRONG[how](root), NOW) is Refusal.CERTIFICATE_NOT_TRUSTED
+    fault, wrong = WRONG[how]
+    assert authority.judge(wrong(root), NOW) is fault
+    assert fault.refusal is Refusal.CERTIFICATE_NOT_TRUSTED
+
+
+def test_the_published_profile_in_full_is_accepted(authority: UserAuthority, root: pki.Issued) -> None:
+    """As J-LIS issues them: names in Japanese, a directory name as distribution point, the policy with its CPS."""
+
+    def directory(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.DirectoryName:
+        return x509.DirectoryName(x509.Name([x509.NameAttribute(oid, text) for oid, text in parts]))
+
+    japanese = directory(
+        (NameOID.COUNTRY_NAME, "JP"),
+        (NameOID.ORGANIZATION_NAME, "公的個人認証サービス"),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "公的個人認証サービス利用者証明用"),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "地方公共団体情報システム機構"),
+    )
+    point = directory(
+        (NameOID.COUNTRY_NAME, "JP"),
+        (NameOID.ORGANIZATION_NAME, "JPKI-TEST"),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "CRL Distribution Points"),
+        (NameOID.COMMON_NAME, "Chiyoda-ku CRLDP"),
+    )
+    policy = x509.PolicyInformation(USER_POLICY, ["http://www.jpki.go.jp/cps.html"])
+    certificate = made(
+        root,
+        policies=(),
+        more=(
+            (x509.CertificatePolicies([policy]), True),
+            (x509.IssuerAlternativeName([japanese]), False),
+            (x509.CRLDistributionPoints([x509.DistributionPoint([point], None, None, None)]), False),
+            (x509.SubjectKeyIdentifier(bytes(20)), False),
+        ),
+    )
+    assert isinstance(authority.judge(certificate, NOW), UserCertificate)
+
+
+def test_any_bit_that_is_changed_is_noticed(authority: UserAuthority, root: pki.Issued) -> None:
+    der = made(root)
+    judged = {authority.judge(flipped(der, at), NOW) for at in range(0, len(der), 3)}
+    assert not [one for one in judged if isinstance(one, UserCertificate)]
+    assert Fault.TAMPERED in judged
 
 
 @pytest.mark.parametrize(
-    ("lived", "expected"),
+    ("lived", "fault"),
     [
         ((NOW, NOW), None),
-        ((NOW - DAY, NOW - datetime.timedelta(seconds=1)), Refusal.CERTIFICATE_EXPIRED),
-        ((NOW + datetime.timedelta(seconds=1), NOW + DAY), Refusal.CERTIFICATE_EXPIRED),
+        ((NOW - DAY, NOW - datetime.timedelta(seconds=1)), Fault.EXPIRED),
+        ((NOW + datetime.timedelta(seconds=1), NOW + DAY), Fault.NOT_YET_VALID),
     ],
 )
 def test_validity_includes_both_ends(
     authority: UserAuthority,
     root: pki.Issued,
     lived: tuple[datetime.datetime, datetime.datetime],
-    expected: Refusal | None,
+    fault: Fault | None,
 ) -> None:
     judged = authority.judge(made(root, lived=lived), NOW)
-    assert (judged if isinstance(judged, Refusal) else None) is expected
+    assert (judged if isinstance(judged, Fault) else None) is fault
+    assert fault is None or fault.refusal is Refusal.CERTIFICATE_EXPIRED
 
 
 def test_an_expired_authority_ends_its_cards(authority: UserAuthority, root: pki.Issued) -> None:
     after = root.certificate.not_valid_after_utc + DAY
-    assert authority.judge(made(root, lived=(NOW, after + DAY)), after) is Refusal.CERTIFICATE_EXPIRED
+    assert authority.judge(made(root, lived=(NOW, after + DAY)), after) is Fault.AUTHORITY_EXPIRED
 
 
 def test_two_generations_of_the_authority(tmp_path: Path, initialized: Path, root: pki.Issued) -> None:

@@ -17,9 +17,10 @@ from cardsim import persona
 from cardsim.card import Card
 from cardsim.issue import CardKeys, Issued, issue, load_master_key
 from centrald import registry
-from centrald.cardkeys import FileMasterKey
+from centrald.app import revocations_of
 from centrald.certificates import UserAuthority
 from centrald.config import Config, Storage
+from centrald.masterkeys import KeyRing
 from centrald.rules.hours import Hours
 from centrald.rules.model import (
     Attempt,
@@ -35,7 +36,9 @@ from centrald.rules.model import (
     State,
 )
 from centrald.rules.reservation import state_of
+from centrald.service.cards import Trust
 from centrald.service.channels import Authorized, Receipt
+from centrald.service.guards import CryptogramGuard, PhoneGuard
 from centrald.service.kiosks import KioskCalls
 from centrald.service.phones import PhoneCalls
 from centrald.statement import Purpose, statement
@@ -141,10 +144,13 @@ class World:
         self.clock = clock
         self.storage_url = storage_url
         self.database = Database.open(storage_url, directory, clock, service=True)
-        authority = UserAuthority.load(directory / config.keys.user_authority)
-        master = FileMasterKey.load(directory / config.keys.master)
-        self.kiosks = KioskCalls(self.database, master, authority, hours)
-        self.phones = PhoneCalls(self.database, authority, open_challenges=5)
+        self.revocations = revocations_of(directory, config)
+        trust = Trust(UserAuthority.load(directory / config.keys.user_authority), self.revocations)
+        keys = KeyRing.open(directory, config.keys.master, config.keys.ring)
+        self.guard = CryptogramGuard()
+        self.kiosks = KioskCalls(self.database, keys, trust, hours, self.guard)
+        phone_guard = PhoneGuard(config.limits.address(), config.limits.certificate())
+        self.phones = PhoneCalls(self.database, trust, 5, phone_guard, clock)
 
     async def add_kiosk(self, kiosk: KioskId) -> None:
         async with self.database.transaction() as tx:
