@@ -17,7 +17,7 @@ from gatewayd.dialogue import policy
 from gatewayd.dialogue.effects import Effect
 from gatewayd.dialogue.machine import Dialogue
 from gatewayd.dialogue.table import ATTEMPT_LIMIT_S, HUMAN, LOOKS, REMINDERS_S, RESOLVE_LIMIT_S, Step
-from gatewayd.dialogue.vocabulary import Reason
+from gatewayd.dialogue.vocabulary import Reason, State
 from gatewayd.metrics import Metrics
 from gatewayd.secret import Secret
 from gatewayd.session.performer import Performer
@@ -73,7 +73,7 @@ class Session:
             while sent < len(self._views):
                 yield self._views[sent]
                 sent += 1
-            if self._dialogue.finished:
+            if self.view.shown.state is State.FINISHED:  # the dialogue is so before the tail is done and the view there
                 return
             self._published.clear()
             await self._published.wait()

@@ -310,3 +310,14 @@ async def test_secrets_are_wiped_at_the_end(kiosk: Kiosk) -> None:
     assert not any(kept)
     assert session._performer.pin is None
     assert session._performer.change.password is None
+
+
+async def test_the_last_view_is_told_however_long_the_tail_takes(kiosk: Kiosk) -> None:
+    """A front-end that comes for the next view while the ending is being journalled waits for the last one."""
+    kiosk.central.refusals["service_status"] = Refusal.OUT_OF_HOURS
+    session = await kiosk.open()
+    views = session.views()
+    told = [await anext(views)]
+    await kiosk.until(lambda: session._dialogue.finished)
+    told += [view async for view in views]
+    assert states(told) == [State.ADMITTING, State.FINISHED]
