@@ -18,11 +18,13 @@ KIOSK, PHONE = "kiosk", "phone"
 class Citizen:
     """One card, its PIN, and the front-end of the kiosk. Each step waits for the view that asks for the next."""
 
-    def __init__(self, stack: Stack, front: FrontEnd, user_pin: str, card: str = LOCKED) -> None:
+    def __init__(self, stack: Stack, front: FrontEnd, user_pin: str, card: str = LOCKED, *, slot: str = KIOSK) -> None:
+        """Take the slot of the kiosk's reader."""
         self.stack = stack
         self.front = front
         self.user_pin = user_pin
         self.card = card
+        self.slot = slot
         self._arrived = stack.cardsim.position()
 
     def reserve(self) -> str:
@@ -31,13 +33,13 @@ class Citizen:
         card = stack.site.cards / f"{self.card}.json"
         return reserve_from_file(card, stack.centrald.phone_address, stack.centrald.authority)
 
-    def place(self, card: str | None = None, slot: str = KIOSK) -> None:
-        """Put the card, or another one, on a reader."""
-        self.stack.cardsim.insert(card or self.card, slot)
+    def place(self, card: str | None = None, slot: str | None = None) -> None:
+        """Put the card, or another one, on the kiosk's reader, or another one."""
+        self.stack.cardsim.insert(card or self.card, slot or self.slot)
 
-    def lift(self, slot: str = KIOSK) -> None:
-        """Take the card from a reader."""
-        self.stack.cardsim.remove(slot)
+    def lift(self, slot: str | None = None) -> None:
+        """Take the card from the kiosk's reader, or another one."""
+        self.stack.cardsim.remove(slot or self.slot)
 
     async def lift_seen(self, attempt: Attempt) -> View:
         """Take the card, and wait until the kiosk has noticed."""
@@ -75,6 +77,11 @@ class Citizen:
         """Take the card and return the attempt's last view."""
         self.lift()
         return await attempt.end()
+
+    @property
+    def card_placed(self) -> bool:
+        """Whether any card lies on the kiosk's reader."""
+        return any(shown["slot"] == KIOSK for shown in self.stack.cardsim.show_all())
 
     # --- what the card says -----------------------------------------------------------------------------------------
 

@@ -291,7 +291,10 @@ class Gatewayd(Part):
         pcsc: Mapping[str, str],
         log: Path,
         log_level: str = "info",
+        program: Sequence[str | Path] = (BIN / "gatewayd",),
+        certificates: Path | None = None,
     ) -> None:
+        """Take the certificates of another kiosk than the site's first, if there are any."""
         super().__init__(log)
         directory.mkdir(parents=True, exist_ok=True)
         self.socket = socket
@@ -300,15 +303,17 @@ class Gatewayd(Part):
         self.journal = directory / "journal.db"
         self.metrics_url = ""
         self._pcsc = pcsc
+        self.program = program
+        kiosk = certificates or site.kiosk
         sections: dict[str, dict[str, object]] = {
             "api": {"socket": socket},
             "operators": {"socket": self.operators_socket},
             "reader": {"name": reader},
             "central": {
                 "address": central_address,
-                "certificate": site.kiosk / "kiosk.pem",
-                "key": site.kiosk / "kiosk.key",
-                "authority": site.kiosk / "server-ca.pem",
+                "certificate": kiosk / "kiosk.pem",
+                "key": kiosk / "kiosk.key",
+                "authority": kiosk / "server-ca.pem",
             },
             "journal": {"path": self.journal},
             "metrics": {"address": "127.0.0.1:0"},
@@ -318,7 +323,7 @@ class Gatewayd(Part):
 
     def command(self) -> Sequence[str | Path]:
         """See `Part`."""
-        return [BIN / "gatewayd", "--config", self.config]
+        return [*self.program, "--config", self.config]
 
     def environment(self) -> Mapping[str, str]:
         """See `Part`."""

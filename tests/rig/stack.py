@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Never, Self
 
@@ -49,6 +49,7 @@ class Stack:
         persona: str = LOCKED,
         insert_into: str | None = None,
         log_level: str = "info",
+        daemon: Sequence[str | Path] = (BIN / "gatewayd",),
     ) -> None:
         """Take a site to copy, or the persona of the one card to make; `insert_into` is the slot the card begins in."""
         self.directory = directory
@@ -56,6 +57,7 @@ class Stack:
         self._template = site
         self._insert_into = insert_into
         self._log_level = log_level
+        self._daemon = daemon
         self._cleanup = contextlib.ExitStack()
         self.site: Site
         self.pcscd: PrivatePcscd
@@ -124,6 +126,7 @@ class Stack:
             pcsc=self.pcscd.environment,
             log=logs / "gatewayd.log",
             log_level=self._log_level,
+            program=self._daemon,
         )
         self._cleanup.callback(self.gatewayd.close)
         self.gatewayd.launch()

@@ -73,12 +73,15 @@ async def citizen(shared_stack: Stack, user_pin: str) -> AsyncIterator[Citizen]:
     async with FrontEnd(shared_stack.gatewayd.socket) as front:
         await front.ready()
         yield Citizen(shared_stack, front, user_pin)
+    waiting = [fault for fault in shared_stack.cardsim.faults() if fault["state"] == "waiting"]
+    shared_stack.cardsim.clear_faults()
     if issued != [(shown["card"], shown["references"]) for shown in shared_stack.cardsim.show_all()]:
         shared_stack.renew_cards()
     else:
         shared_stack.cardsim.remove_all()
     async with FrontEnd(shared_stack.gatewayd.socket) as front:
         await front.idle()
+    assert not waiting, "a planned fault has not fired"
 
 
 @pytest.fixture
