@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from jpkireset.gateway.v1 import reason_pb2 as reasons
 from jpkireset.gateway.v1.gateway_service_pb2 import READINESS_PROBLEM_CARD_LEFT_BEHIND
 from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_NONE, OUTCOME_DONE, OUTCOME_NOT_DONE
@@ -61,6 +62,7 @@ async def test_card_that_is_lifted_at_the_pin_page_is_asked_for_again(citizen: C
     assert citizen.verifications() == 1
 
 
+@pytest.mark.reason("DIFFERENT_CARD")
 async def test_another_card_at_the_pin_page_is_not_touched(citizen: Citizen) -> None:
     attempt = await citizen.to_pin()
     await citizen.lift_seen(attempt)
@@ -68,6 +70,7 @@ async def test_another_card_at_the_pin_page_is_not_touched(citizen: Citizen) -> 
     assert citizen.verifications() == 0
 
 
+@pytest.mark.reason("DIFFERENT_CARD")
 async def test_another_card_for_the_change_is_not_touched(citizen: Citizen, new_password: str) -> None:
     citizen.reserve()
     attempt = await password_typed_without_card(citizen, new_password)
@@ -95,6 +98,7 @@ async def assert_other_card_is_refused(citizen: Citizen, attempt: Attempt) -> No
     await citizen.leave(attempt)
 
 
+@pytest.mark.reason("NOT_A_MY_NUMBER_CARD")
 async def test_card_of_another_kind_is_sent_nothing_but_the_selection(citizen: Citizen) -> None:
     card = ForeignCard()
     async with inserted(card, citizen.stack.pcscd.readers[KIOSK].port):
@@ -113,6 +117,7 @@ async def test_card_that_lies_there_before_the_start_is_welcome(citizen: Citizen
     assert WAITING_FOR_CARD not in {view.state for view in attempt.views}
 
 
+@pytest.mark.reason("CARD_LEFT_BEHIND")
 async def test_card_from_before_the_daemon_is_left_behind(citizen: Citizen) -> None:
     citizen.stack.gatewayd.stop()
     citizen.place()

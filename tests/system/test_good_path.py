@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from jpkireset.gateway.v1.reason_pb2 import REASON_RESERVATION_USED, REASON_UNSPECIFIED
 from jpkireset.gateway.v1.reset_service_pb2 import OUTCOME_DONE, OUTCOME_NOT_DONE, State
 
@@ -32,6 +33,7 @@ TO_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 DOCUMENT = b"a tax return\n"
 
 
+@pytest.mark.reason("RESERVATION_USED")
 async def test_every_state_in_order_and_the_reservation_is_used_once(citizen: Citizen, new_password: str) -> None:
     before = citizen.references
     citizen.reserve()

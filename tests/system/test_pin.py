@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from jpkireset.gateway.v1.reason_pb2 import REASON_USER_PIN_LOCKED
 from jpkireset.gateway.v1.reset_service_pb2 import (
     INPUT_PROBLEM_LAST_TRY_NOT_CONFIRMED,
@@ -29,6 +30,7 @@ async def press(attempt: Attempt, pin: str, *, confirmed: bool = False) -> View:
     return await attempt.until(ENTER_USER_PIN, ENTER_NEW_PASSWORD, REMOVE_CARD)
 
 
+@pytest.mark.reason("USER_PIN_LOCKED")
 async def test_wrong_pins_are_counted_down_to_the_lock(citizen: Citizen, planted: Planted) -> None:
     planted.pins.append(WRONG_PIN)
     citizen.reserve()
@@ -69,6 +71,7 @@ async def test_confirmed_last_try_that_is_right_goes_on(citizen: Citizen) -> Non
     assert (citizen.tries_left(), citizen.verifications()) == (3, 3)
 
 
+@pytest.mark.reason("USER_PIN_LOCKED")
 async def test_locked_card_is_told_when_it_is_read(citizen: Citizen) -> None:
     citizen.card = "user-pin-locked"
     attempt = await citizen.agree()

@@ -44,11 +44,13 @@ async def refused_after_pin(citizen: Citizen) -> reasons.Reason.ValueType:
     return view.reason
 
 
+@pytest.mark.reason("RESERVATION_NOT_FOUND")
 async def test_no_reservation(citizen: Citizen) -> None:
     citizen.card = "forgotten"
     assert await refused_after_pin(citizen) == reasons.REASON_RESERVATION_NOT_FOUND
 
 
+@pytest.mark.reason("RESERVATION_EXPIRED")
 async def test_reservation_is_too_old(citizen: Citizen) -> None:
     """A day cannot be waited for, so the reservation is made a day older where the centre keeps it."""
     citizen.reserve()
@@ -59,6 +61,7 @@ async def test_reservation_is_too_old(citizen: Citizen) -> None:
     assert await refused_after_pin(citizen) == reasons.REASON_RESERVATION_EXPIRED
 
 
+@pytest.mark.reason("CERTIFICATE_REVOKED")
 @pytest.mark.parametrize("column", ["user_revoked", "signing_revoked"])
 async def test_certificate_is_revoked(citizen: Citizen, column: str) -> None:
     citizen.reserve()
@@ -69,6 +72,7 @@ async def test_certificate_is_revoked(citizen: Citizen, column: str) -> None:
         in_database(citizen.stack, f"UPDATE card SET {column} = 0")
 
 
+@pytest.mark.reason("KIOSK_NOT_ENABLED")
 async def test_kiosk_is_not_enabled(citizen: Citizen) -> None:
     """It works at once: in the middle of an attempt, and before the next."""
     citizen.reserve()
@@ -125,6 +129,7 @@ def centre_with(stack: Stack, **texts: str) -> Iterator[None]:
         stack.centrald.restart()
 
 
+@pytest.mark.reason("OUT_OF_HOURS")
 async def test_service_is_closed_at_this_hour(citizen: Citizen) -> None:
     citizen.reserve()
     with closed_hours(citizen.stack):

@@ -56,6 +56,7 @@ async def record_after_restart(citizen: Citizen, attempt_id: str) -> tuple[int, 
     return record.outcome, record.reason
 
 
+@pytest.mark.reason("DRAINING")
 async def test_while_a_person_is_asked(citizen: Citizen, stopped: Callable[[float], None]) -> None:
     attempt = await citizen.to_pin()
     citizen.stack.gatewayd.signal(signal.SIGTERM)

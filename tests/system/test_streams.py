@@ -36,6 +36,7 @@ async def status_of(front: FrontEnd, *requests: reset.ResetPasswordRequest) -> g
     raise AssertionError(f"answered by {view}")
 
 
+@pytest.mark.reason("BUSY", "CARD_LEFT_BEHIND")
 async def test_second_citizen_is_busy_and_the_first_undisturbed(citizen: Citizen, new_password: str) -> None:
     citizen.reserve()
     first = await citizen.to_password()
@@ -126,6 +127,7 @@ async def assert_nothing_is_left(citizen: Citizen, attempt_id: str, reason: reas
     assert (record.state, record.outcome, record.reason) == (FINISHED, OUTCOME_NOT_DONE, reason)
 
 
+@pytest.mark.reason("CANCELLED")
 @every_human_step
 async def test_cancel(citizen: Citizen, reach: Reach) -> None:
     citizen.reserve()
@@ -140,6 +142,7 @@ async def test_cancel(citizen: Citizen, reach: Reach) -> None:
     await assert_nothing_is_left(citizen, attempt.id, reasons.REASON_CANCELLED)
 
 
+@pytest.mark.reason("CLIENT_GONE")
 @every_human_step
 async def test_front_end_dies(citizen: Citizen, reach: Reach) -> None:
     """Its connection is closed without a word."""

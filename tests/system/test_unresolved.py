@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
+import pytest
 from jpkireset.gateway.v1 import reason_pb2 as reasons
 from jpkireset.gateway.v1.gateway_service_pb2 import READINESS_PROBLEM_CARD_LEFT_BEHIND, READINESS_PROBLEM_DRAINING
 from jpkireset.gateway.v1.gateway_service_pb2 import Attempt as Record
@@ -109,6 +110,7 @@ async def test_lost_answer_is_resolved_by_placing_the_same_card(citizen: Citizen
     assert citizen.verifications() == 1, "a PIN was verified that nobody entered"
 
 
+@pytest.mark.reason("OUTCOME_UNRESOLVED")
 async def test_lost_answer_without_a_citizen_is_unknown(citizen: Citizen, new_password: str) -> None:
     citizen.reserve()
     async with change_held(citizen, new_password) as attempt:
@@ -120,6 +122,7 @@ async def test_lost_answer_without_a_citizen_is_unknown(citizen: Citizen, new_pa
     assert (await citizen.front.attempt_record(attempt.id)).outcome == OUTCOME_UNKNOWN
 
 
+@pytest.mark.reason("RESTARTED", "OUTCOME_UNRESOLVED")
 async def test_killed_daemon_says_unknown_and_the_same_card_resolves_it(
     citizen: Citizen, new_password: str, planted: Planted
 ) -> None:
