@@ -27,9 +27,19 @@ demo: ready  ## one whole reset on the real PC/SC stack, every claim checked
 stack: ready  ## the same parts in the foreground to play with; PERSONA=forgotten, STACK_DIR=.run2
 	@$(BIN)/python -m tests.rig.stack
 
+.PHONY: recovery
+recovery: ready  ## how soon a kiosk heals, and what late answers, mute and swapped cards do; ROUNDS=5
+	@$(BIN)/python -m tests.rig.recovery
+	@LONG_SWEEPS=1 $(BIN)/python -m pytest --quiet --capture=no tests/system/test_late_answers.py
+
 .PHONY: test
 test: ready $(NODE_MODULES)/.installed  ## everything: format, lint, types, architecture, protos, and all tests
 	@$(MAKE) --keep-going -j1 check-format check-lint check-types check-imports check-protos check-tests
+
+.PHONY: soak
+soak: ready  ## attempts and connections by the thousand, with what they leave; SOAK_ATTEMPTS=2000 SOAK_CONNECTS=10000
+	@SOAK_ATTEMPTS=$${SOAK_ATTEMPTS:-2000} SOAK_CONNECTS=$${SOAK_CONNECTS:-10000} \
+		$(BIN)/python -m pytest --capture=no tests/system/test_leaks.py tests/unit/gatewayd/session/test_leaks.py $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: ready  ## the same without the tests
