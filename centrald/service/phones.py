@@ -37,10 +37,9 @@ class PhoneCalls:
     @transactional
     async def challenge(self, tx: Transaction, procedure: Procedure) -> bytes:
         """Return a challenge (32 bytes) that lives five minutes; raises TooMany."""
-        if await tx.open_challenges() >= self._open_challenges:
-            raise TooMany("too many open challenges; try again in a few minutes")
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
-        await tx.add_challenge(challenge, procedure)
+        if not await tx.add_challenge(challenge, procedure, self._open_challenges):
+            raise TooMany("too many open challenges; try again in a few minutes")
         return challenge
 
     @transactional
@@ -55,12 +54,10 @@ class PhoneCalls:
     ) -> Reservation | Refusal:
         """Make a reservation; the same request again gets the same one."""
         content = digest(bytes([procedure]), challenge, certificate, signature, face_match.value.encode())
-        lives = await tx.challenge_lives(challenge, procedure)  # and is held: the same request at once waits here
-        earlier = await tx.reservation_of_challenge(challenge)
-        if earlier is not None:
-            return earlier if earlier.content == content else Refusal.CHALLENGE_EXPIRED
-        if not lives:
-            return Refusal.CHALLENGE_EXPIRED
+        # A challenge that lives is held here: the same request at once waits, and then finds what this one made.
+        if not await tx.challenge_lives(challenge, procedure):
+            earlier = await tx.reservation_of_challenge(challenge)
+            return earlier if earlier is not None and earlier.content == content else Refusal.CHALLENGE_EXPIRED
         signed = statement(Purpose.RESERVE, procedure, "", "", challenge)
         proof = await prove(tx, self._trust, procedure, signed, certificate, signature)
         if proof.fault is not None:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from centrald.errors import AlreadyThere, NotThere
 from centrald.rules.model import KioskId
-from centrald.storage import schema
+from centrald.storage import schema, statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ class Fleet:
 
     async def enabled(self, kiosk: KioskId) -> bool:
         """Tell whether chain, store and kiosk are all known and enabled."""
-        return any(row.enabled for row in await self.kiosks(kiosk))
+        values = {"chain": kiosk.chain, "store": kiosk.store, "kiosk": kiosk.kiosk}
+        return (await self._connection.execute(statements.ENABLED, values)).first() is not None
 
     async def add(self, kiosk: KioskId) -> None:
         """Add a kiosk, enabled, with its chain and store when they are new; raises AlreadyThere."""

@@ -24,7 +24,7 @@ _SETTINGS = {
 _UNIQUE_VIOLATION = "23505"
 # PostgreSQL's documentation, Appendix A: serialization_failure, deadlock_detected, admin_shutdown, crash_shutdown.
 _TRY_AGAIN = frozenset({"40001", "40P01", "57P01", "57P02"})
-_NOW = sa.select(sa.func.clock_timestamp())
+_NOW = "SELECT clock_timestamp()"  # asked of the driver: it is asked in every transaction
 MIGRATION_LOCK = 0x4A504B49  # any number, the same for all who migrate
 
 
@@ -41,8 +41,9 @@ def engine(url: sa.URL, connections: int) -> AsyncEngine:
 
 async def now(connection: AsyncConnection) -> datetime.datetime:
     """Return the server's time."""
-    moment = (await connection.execute(_NOW)).scalar_one()
-    assert isinstance(moment, datetime.datetime)
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    moment: datetime.datetime = await driver.fetchval(_NOW)
     return moment
 
 

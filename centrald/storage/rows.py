@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -80,11 +81,15 @@ def reservation_values(reservation: Reservation) -> Values:
     }
 
 
-def reservation_of(row: RowMapping, writes: Iterable[RowMapping], reports: Iterable[RowMapping]) -> Reservation:
-    """Return the reservation of a row with its writes and their reports, each in order."""
-    by_write: dict[tuple[str, int], list[Report]] = {}
-    for one in reports:
-        by_write.setdefault((one["attempt_id"], one["n"]), []).append(_report_of(one))
+def reservation_of(row: RowMapping, writes: Iterable[RowMapping]) -> Reservation:
+    """Return the reservation of a row; `writes` has a row for each report of each write, in order."""
+    made: dict[tuple[str, int], Write] = {}
+    for one in writes:
+        key = (one["attempt_id"], one["n"])
+        write = made.get(key) or _write_of(one)
+        if one["report_outcome"] is not None:
+            write = replace(write, reports=(*write.reports, _report_of(one)))
+        made[key] = write
     return Reservation(
         id=row["id"],
         certificate=_certificate_of(row),
@@ -96,7 +101,7 @@ def reservation_of(row: RowMapping, writes: Iterable[RowMapping], reports: Itera
         content=row["content"],
         closed=row["closed"],
         current_attempt=row["current_attempt"],
-        writes=tuple(_write_of(one, tuple(by_write.get((one["attempt_id"], one["n"]), ()))) for one in writes),
+        writes=tuple(made.values()),
     )
 
 
@@ -113,7 +118,7 @@ def write_values(write: Write, reservation_id: str) -> Values:
     }
 
 
-def _write_of(row: RowMapping, reports: tuple[Report, ...]) -> Write:
+def _write_of(row: RowMapping) -> Write:
     return Write(
         attempt_id=row["attempt_id"],
         n=row["n"],
@@ -121,7 +126,6 @@ def _write_of(row: RowMapping, reports: tuple[Report, ...]) -> Write:
         at=row["at"],
         transcript=_transcript_of(row),
         card_answer=row["card_answer"],
-        reports=reports,
     )
 
 
@@ -140,7 +144,13 @@ def report_values(write: Write, report: Report, order: int) -> Values:
 
 
 def _report_of(row: RowMapping) -> Report:
-    return Report(row["outcome"], row["status_word"], row["verdict"], row["state"], row["contradiction"])
+    return Report(
+        outcome=row["report_outcome"],
+        status_word=row["report_status_word"],
+        verdict=row["report_verdict"],
+        state=row["report_state"],
+        contradiction=row["report_contradiction"],
+    )
 
 
 def _transcript_values(transcript: Transcript | None) -> Values:

@@ -18,7 +18,7 @@ from centrald.rules.model import (
     Write,
 )
 from centrald.rules.reservation import state_of
-from centrald.storage import rows, schema
+from centrald.storage import rows, schema, statements
 from centrald.storage.fleet import Fleet
 from centrald.storage.ledger import Entry, Event
 
@@ -32,18 +32,21 @@ class Transaction:
         self.now = now
         self.fleet = Fleet(connection, now)
 
-    async def _one(self, query: sa.Select[*tuple[object, ...]]) -> sa.RowMapping | None:
-        return (await self._connection.execute(query)).mappings().one_or_none()
+    async def _one(
+        self, query: sa.Select[*tuple[object, ...]], values: rows.Values | None = None
+    ) -> sa.RowMapping | None:
+        return (await self._connection.execute(query, values)).mappings().one_or_none()
 
-    async def _all(self, query: sa.Select[*tuple[object, ...]]) -> list[sa.RowMapping]:
-        return list((await self._connection.execute(query)).mappings())
+    async def _all(
+        self, query: sa.Select[*tuple[object, ...]], values: rows.Values | None = None
+    ) -> list[sa.RowMapping]:
+        return list((await self._connection.execute(query, values)).mappings())
 
     # cards
 
     async def card(self, certificate: CertificateId) -> CardEntry | None:
         """Return the registry's entry, and hold it: everything about one certificate happens one after the other."""
-        query = sa.select(schema.card).where(*_named(schema.card, certificate)).with_for_update()
-        row = await self._one(query)
+        row = await self._one(statements.CARD, _of(certificate))
         return rows.card_of(row) if row else None
 
     async def cards(self, serial: str | None = None, limit: int = 100) -> list[CardEntry]:
@@ -65,51 +68,41 @@ class Transaction:
 
     # phones' challenges
 
-    async def add_challenge(self, challenge: bytes, procedure: Procedure) -> None:
-        """Keep a challenge for five minutes; older ones go."""
-        table = schema.phone_challenge
-        await self._connection.execute(sa.delete(table).where(table.c.issued_at <= self.now - CHALLENGE_LIFE))
-        values = {"challenge": challenge, "procedure": int(procedure), "issued_at": self.now}
-        await self._connection.execute(sa.insert(table).values(values))
-
-    async def open_challenges(self) -> int:
-        """Count the challenges that still live."""
-        table = schema.phone_challenge
-        query = sa.select(sa.func.count()).select_from(table).where(table.c.issued_at > self.now - CHALLENGE_LIFE)
-        return int((await self._connection.execute(query)).scalar_one())
+    async def add_challenge(self, challenge: bytes, procedure: Procedure, limit: int) -> bool:
+        """Keep a challenge for five minutes, unless so many live already; returns whether it did."""
+        values = {
+            "given_challenge": challenge,
+            "given_procedure": int(procedure),
+            "given_at": self.now,
+            "lives_after": self.now - CHALLENGE_LIFE,
+            "most": limit,
+        }
+        return (await self._connection.execute(statements.ADD_CHALLENGE, values)).rowcount == 1
 
     async def challenge_lives(self, challenge: bytes, procedure: Procedure) -> bool:
         """Tell whether this challenge was given for this procedure within five minutes, and is not used; hold it."""
-        table = schema.phone_challenge
-        query = sa.select(table.c.challenge).where(
-            table.c.challenge == challenge,
-            table.c.procedure == int(procedure),
-            table.c.issued_at > self.now - CHALLENGE_LIFE,
-        )
-        query = query.with_for_update()
-        return await self._one(query) is not None
+        values = {"challenge": challenge, "procedure": int(procedure), "lives_after": self.now - CHALLENGE_LIFE}
+        return await self._one(statements.CHALLENGE, values) is not None
 
     async def use_challenge(self, challenge: bytes) -> None:
-        """Forget a challenge."""
-        table = schema.phone_challenge
-        await self._connection.execute(sa.delete(table).where(table.c.challenge == challenge))
+        """Forget a challenge, and those that live no longer."""
+        values = {"used": challenge, "lives_after": self.now - CHALLENGE_LIFE}
+        await self._connection.execute(statements.USE_CHALLENGE, values)
 
     # reservations
 
     async def newest_reservation(self, certificate: CertificateId, procedure: Procedure) -> Reservation | None:
         """Return the certificate's newest reservation for the procedure, whatever became of it."""
-        table = schema.reservation
-        return await self._reservation(
-            *_named(table, certificate), table.c.procedure == int(procedure), table.c.newest.is_(True)
-        )
+        values = {**_of(certificate), "of_procedure": int(procedure)}
+        return await self._reservation(statements.NEWEST_RESERVATION, values)
 
     async def reservation(self, reservation_id: str) -> Reservation | None:
         """Return a reservation by id."""
-        return await self._reservation(schema.reservation.c.id == reservation_id)
+        return await self._reservation(statements.RESERVATION, {"id": reservation_id})
 
     async def reservation_of_challenge(self, challenge: bytes) -> Reservation | None:
         """Return the reservation that used up this challenge."""
-        return await self._reservation(schema.reservation.c.challenge == challenge)
+        return await self._reservation(statements.RESERVATION_OF_CHALLENGE, {"challenge": challenge})
 
     async def reservations(self, limit: int) -> list[Reservation]:
         """Return the newest reservations first."""
@@ -118,30 +111,20 @@ class Transaction:
         found = [await self.reservation(row["id"]) for row in ids]
         return [one for one in found if one is not None]
 
-    async def _reservation(self, *where: sa.ColumnElement[bool]) -> Reservation | None:
-        row = await self._one(sa.select(schema.reservation).where(*where).with_for_update())
+    async def _reservation(self, query: sa.Select[*tuple[object, ...]], values: rows.Values) -> Reservation | None:
+        row = await self._one(query, values)
         if row is None:
             return None
         self._recorded[row["id"]] = row["state"]
-        write, report = schema.write, schema.report
-        writes = await self._all(sa.select(write).where(write.c.reservation_id == row["id"]).order_by(write.c.seq))
-        if not writes:
-            return rows.reservation_of(row, (), ())
-        joined = report.join(write, (write.c.attempt_id == report.c.attempt_id) & (write.c.n == report.c.n))
-        query = sa.select(report).select_from(joined).where(write.c.reservation_id == row["id"])
-        reports = await self._all(query.order_by(report.c.order))
-        return rows.reservation_of(row, writes, reports)
+        found = await self._all(statements.WRITES_AND_REPORTS, {"reservation_id": row["id"]})
+        return rows.reservation_of(row, found)
 
     async def add_reservation(self, reservation: Reservation) -> None:
         """Insert a reservation as the newest of its certificate; the one before no longer is."""
-        table = schema.reservation
-        mine = (*_named(table, reservation.certificate), table.c.procedure == int(reservation.procedure))
-        await self._connection.execute(sa.update(table).where(*mine, table.c.newest.is_(True)).values(newest=False))
-        await self._connection.execute(
-            sa.insert(table).values(
-                rows.reservation_values(reservation) | {"newest": True, "state": state_of(reservation, self.now)}
-            )
-        )
+        mine = {**_of(reservation.certificate), "of_procedure": int(reservation.procedure)}
+        await self._connection.execute(statements.NO_LONGER_NEWEST, mine)
+        values = rows.reservation_values(reservation) | {"newest": True, "state": state_of(reservation, self.now)}
+        await self._connection.execute(statements.ADD_RESERVATION, values)
 
     async def settle(self, reservation: Reservation) -> None:
         """Record a change that time alone made (20 minutes of silence); called before the reservation is changed."""
@@ -154,7 +137,6 @@ class Transaction:
 
     async def save_reservation(self, before: Reservation, after: Reservation) -> None:
         """Write what changed: closed, current attempt, writes and their reports."""
-        table = schema.reservation
         state = state_of(after, self.now)
         values = {"closed": after.closed, "current_attempt": after.current_attempt, "state": state}
         if values != {
@@ -162,7 +144,7 @@ class Transaction:
             "current_attempt": before.current_attempt,
             "state": self._recorded[after.id],
         }:
-            await self._connection.execute(sa.update(table).where(table.c.id == after.id).values(values))
+            await self._connection.execute(statements.SAVE_RESERVATION, values | {"of": after.id})
             self._recorded[after.id] = state
         known = {(write.attempt_id, write.n): write for write in before.writes}
         for write in after.writes:
@@ -171,44 +153,39 @@ class Transaction:
     async def _save_write(self, before: Write | None, after: Write, reservation_id: str) -> None:
         if before == after:
             return
-        write, report = schema.write, schema.report
-        mine = (write.c.attempt_id == after.attempt_id, write.c.n == after.n)
+        mine = {"of_attempt": after.attempt_id, "of_n": after.n}
         if before is None:
-            await self._connection.execute(sa.insert(write).values(rows.write_values(after, reservation_id)))
+            await self._connection.execute(statements.ADD_WRITE, rows.write_values(after, reservation_id))
         elif before.status is not after.status:
-            await self._connection.execute(sa.update(write).where(*mine).values(status=after.status))
+            await self._connection.execute(statements.SAVE_WRITE, {**mine, "status": after.status})
         earlier = before.reports if before else ()
         for order, one in enumerate(after.reports):
             if one in earlier:
                 continue
-            same = (report.c.attempt_id == after.attempt_id, report.c.n == after.n, report.c.outcome == one.outcome)
-            await self._connection.execute(sa.delete(report).where(*same))
-            await self._connection.execute(sa.insert(report).values(rows.report_values(after, one, order)))
+            if any(one.outcome is other.outcome for other in earlier):
+                await self._connection.execute(statements.FORGET_REPORT, {**mine, "of_outcome": one.outcome})
+            await self._connection.execute(statements.ADD_REPORT, rows.report_values(after, one, order))
 
     # attempts
 
     async def attempt(self, attempt_id: str) -> Attempt | None:
         """Return an attempt, and hold it."""
-        table = schema.attempt
-        row = await self._one(sa.select(table).where(table.c.id == attempt_id).with_for_update())
+        row = await self._one(statements.ATTEMPT, {"id": attempt_id})
         return rows.attempt_of(row) if row else None
 
     async def add_attempt(self, attempt: Attempt) -> None:
         """Insert an attempt."""
-        await self._connection.execute(sa.insert(schema.attempt).values(rows.attempt_values(attempt)))
+        await self._connection.execute(statements.ADD_ATTEMPT, rows.attempt_values(attempt))
 
     async def save_attempt(self, attempt: Attempt) -> None:
         """Replace an attempt."""
-        table = schema.attempt
-        await self._connection.execute(
-            sa.update(table).where(table.c.id == attempt.id).values(rows.attempt_values(attempt))
-        )
+        await self._connection.execute(statements.SAVE_ATTEMPT, {**rows.attempt_values(attempt), "of": attempt.id})
 
     # ledger
 
     async def append(self, entry: Entry) -> None:
         """Append one entry to the ledger: the only statement that touches it."""
-        await self._connection.execute(sa.insert(schema.ledger).values(rows.ledger_values(entry)))
+        await self._connection.execute(sa.insert(schema.ledger), rows.ledger_values(entry))
 
     async def entries(
         self,
@@ -232,3 +209,7 @@ class Transaction:
 
 def _named(table: sa.Table, certificate: CertificateId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return table.c.authority_key_id == certificate.authority_key_id, table.c.serial == certificate.serial
+
+
+def _of(certificate: CertificateId) -> rows.Values:
+    return {"of_authority": certificate.authority_key_id, "of_serial": certificate.serial}

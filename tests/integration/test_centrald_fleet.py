@@ -21,7 +21,7 @@ from centrald.storage.ledger import Entry
 from tests.rig.parts import Centrald
 from tests.rig.postgres import Postgres
 from tests.rig.site import Site
-from tests.rig.swarm import Figures, SoftCard, Visitor, issue
+from tests.rig.swarm import Figures, SoftCard, Visitor, issue, patient
 
 KIOSKS = [KioskId("c", "s", f"k{number}") for number in range(8)]
 EVENTS = ("reserved", "begun", "checked", "authorized", "reported", "released")
@@ -75,7 +75,7 @@ class Fleet:
     def add(self, kind: type[Centrald] = Centrald) -> Centrald:
         site = Site(self._directory / f"{len(self.centres)}")
         shutil.copytree(self._initialized, site.central)
-        (site.central / CONFIG_NAME).write_text(template(always_open=True, storage_url=self._url))
+        (site.central / CONFIG_NAME).write_text(patient(template(always_open=True, storage_url=self._url)))
         centre = kind(site, log=site.directory / "log")
         self.centres.append(centre)
         return centre

@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Self
 
-from tests.rig.process import Process, run, wait_until
+from tests.rig.process import COMMAND_SECONDS, Process, run, wait_until
 
 SUPERUSER = "postgres"
 START_SECONDS = 20.0
@@ -60,10 +60,10 @@ class Postgres:
         """Return a database's URL for the service."""
         return f"postgresql+asyncpg://{SUPERUSER}@/{database}?host={self._folder}"
 
-    def execute(self, statement: str, database: str = "postgres") -> str:
+    def execute(self, statement: str, database: str = "postgres", seconds: float = COMMAND_SECONDS) -> str:
         """Carry out a statement and return what it prints, unaligned."""
         where = ("-h", self._folder, "-U", SUPERUSER, "-d", database)
-        return run([programs() / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", *where, "-c", statement])
+        return run([programs() / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", *where, "-c", statement], seconds=seconds)
 
     def create(self, template: str = "template1") -> str:
         """Make a database from a template and return its name."""

@@ -1,0 +1,243 @@
+"""How many whole attempts a second the centre carries, and how long each call takes.
+
+    python -m tests.bench.central [--seconds 10] [--sizes 10000 1000000] [--only postgresql]
+
+A whole attempt is eight calls: challenge, reservation, service status, begin, check, authorise, report, release. Load
+generator, services and database share the machine; the load generator signs for real. `busy` has as many kiosks as
+fill the machine, `calm` has two, so that the times are the calls' own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import datetime
+import json
+import os
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from centrald.config import CONFIG_NAME, Storage, template
+from centrald.initialize import initialize
+from centrald.rules.model import KioskId
+from centrald.storage.database import Database
+from tests.bench.central_rows import fill_postgres, fill_sqlite
+from tests.rig.parts import Centrald
+from tests.rig.postgres import Postgres
+from tests.rig.site import Site
+from tests.rig.swarm import Figures, SoftCard, Visitor, issue, patient
+
+BUSY, CALM = 16, 2  # kiosks
+CARDS = 20  # of each kiosk
+WARM_SECONDS = 2.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+_CALLS = (
+    "GetChallenge",
+    "CreateReservation",
+    "GetServiceStatus",
+    "BeginAttempt",
+    "CheckReservation",
+    "AuthorizeReset",
+    "ReportOutcome",
+    "ReleaseAttempt",
+)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return what a process and its children, also ended ones, have used."""
+    own = _stat(pid)
+    children = (
+        int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()
+    )
+    return sum(int(own[at]) for at in range(11, 15)) / _TICKS + sum(cpu_seconds(child) for child in children)
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ["0"] * 50
+
+
+class Field:
+    """One database with its services."""
+
+    def __init__(self, directory: Path, initialized: Path, url: str, services: int, cards: list[SoftCard]) -> None:
+        """Make a directory for each service."""
+        self._initialized = initialized
+        self._url = url
+        self._cards = cards
+        self._sites = [Site(directory / str(number)) for number in range(services)]
+        for site in self._sites:
+            shutil.copytree(initialized, site.central)
+            (site.central / CONFIG_NAME).write_text(patient(template(always_open=True, storage_url=url)))
+
+    async def prepare(self) -> None:
+        """Make tables, kiosks and cards."""
+        database = Database.open(self._url, self._sites[0].central)
+        await database.migrate()
+        async with database.transaction() as tx:
+            for number in range(BUSY):
+                await tx.fleet.add(KioskId("c", "s", f"k{number}"))
+            for card in self._cards:
+                await tx.save_card(card.entry, new=True)
+        await database.close()
+
+    @contextlib.contextmanager
+    def centres(self, count: int) -> Iterator[list[Centrald]]:
+        """Run so many services."""
+        running = [Centrald(site, log=site.directory / "log") for site in self._sites[:count]]
+        try:
+            for centre in running:
+                centre.start()
+            yield running
+        finally:
+            for centre in running:
+                centre.close()
+
+    async def load(
+        self, centres: list[Centrald], kiosks: int, seconds: float, servers: Sequence[int]
+    ) -> dict[str, Any]:
+        """Let so many kiosks make attempts for some seconds; `servers`: processes of the database."""
+        figures = Figures()
+        visitors = [
+            Visitor(
+                self._initialized,
+                KioskId("c", "s", f"k{number}"),
+                [centres[number % len(centres)].kiosk_address],
+                [centres[number % len(centres)].phone_address],
+                figures,
+            )
+            for number in range(kiosks)
+        ]
+        stop = asyncio.Event()
+
+        async def keep_on(number: int, visitor: Visitor) -> None:
+            mine = self._cards[number * CARDS : (number + 1) * CARDS]
+            while not stop.is_set():
+                for card in mine:
+                    await visitor.reserve(card)
+                    await visitor.reset(card)
+                    if stop.is_set():
+                        break
+
+        work = [asyncio.create_task(keep_on(*one)) for one in enumerate(visitors)]
+        await asyncio.sleep(WARM_SECONDS)
+        figures.milliseconds.clear()
+        pids = [centre.process.pid for centre in centres]
+        used = _used(pids, servers)
+        began = time.perf_counter()
+        await asyncio.sleep(seconds)
+        took = time.perf_counter() - began
+        cores = {name: (after - used[name]) / took for name, after in _used(pids, servers).items()}
+        done = {name: list(values) for name, values in figures.milliseconds.items()}
+        stop.set()
+        await asyncio.gather(*work)
+        for visitor in visitors:
+            await visitor.close()
+        rate = len(done["ReleaseAttempt"]) / took
+        return {
+            "attempts_per_second": rate,
+            "cores": cores,
+            "cpu_ms_per_attempt": {name: 1000 * share / rate for name, share in cores.items()},
+            "calls": {name: _quantiles(done[name]) for name in _CALLS},
+            "all_calls": _quantiles([one for values in done.values() for one in values]),
+        }
+
+
+def _used(centres: Sequence[int], servers: Sequence[int]) -> dict[str, float]:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "centrald": sum(map(cpu_seconds, centres)),
+        "database": sum(map(cpu_seconds, servers)),
+        "load": own.ru_utime + own.ru_stime,
+    }
+
+
+def _quantiles(values: list[float]) -> dict[str, float]:
+    cut = statistics.quantiles(values, n=100, method="inclusive")
+    return {"p50": cut[49], "p99": cut[98], "count": len(values)}
+
+
+async def measure(
+    kind: str,
+    field: Field,
+    fill: Callable[[], None],
+    size: int,
+    counts: Sequence[int],
+    servers: Sequence[int],
+    seconds: float,
+) -> list[dict[str, Any]]:
+    """Fill one database and measure it with each number of services."""
+    await field.prepare()
+    began = time.perf_counter()
+    await asyncio.to_thread(fill)
+    _say(f"{kind}: {size:,} reservations in {time.perf_counter() - began:.0f} s")
+    results = []
+    for count in counts:
+        with field.centres(count) as centres:
+            for name, kiosks in (("calm", CALM), ("busy", BUSY)):
+                found = await field.load(centres, kiosks, seconds, servers)
+                row = {"database": kind, "reservations": size, "centres": count, "load": name, **found}
+                results.append(row)
+                _show(row)
+    return results
+
+
+def _show(row: dict[str, Any]) -> None:
+    cores = ", ".join(f"{name} {share:.2f}" for name, share in row["cores"].items())
+    cost = ", ".join(f"{name} {share:.1f}" for name, share in row["cpu_ms_per_attempt"].items())
+    every = row["all_calls"]
+    _say(
+        f"{row['database']:<10} {row['reservations']:>9,} {row['centres']} {row['load']:<4}"
+        f" {row['attempts_per_second']:6.1f}/s  p50 {every['p50']:.1f} p99 {every['p99']:.1f} ms"
+        f"  cores: {cores}; CPU ms an attempt: {cost}"
+    )
+    _say("   " + "  ".join(f"{name} {one['p50']:.1f}/{one['p99']:.1f}" for name, one in row["calls"].items()))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+async def main() -> None:
+    """Measure what is asked for, and print it; with --json also as one document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 1_000_000], help="reservations in the table")
+    parser.add_argument("--only", choices=["sqlite", "postgresql"])
+    parser.add_argument("--json", type=Path, help="file to write")
+    words = parser.parse_args()
+    results: list[dict[str, Any]] = []
+    _say(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        initialized = Path(folder) / "initialized"
+        await asyncio.to_thread(initialize, initialized, ["localhost", "127.0.0.1"], always_open=True)
+        cards = issue(initialized, BUSY * CARDS, datetime.datetime.now(datetime.UTC))
+        for size in words.sizes:
+            if words.only != "postgresql":
+                place = Path(folder) / f"sqlite-{size}"
+                field = Field(place, initialized, Storage().url, 1, cards)
+                fill = partial(fill_sqlite, place / "0/central/centrald.db", size)
+                results += await measure("sqlite", field, fill, size, (1,), (), words.seconds)
+                shutil.rmtree(place)
+            if words.only != "sqlite":
+                with Postgres(durable=True) as server:
+                    name = server.create()
+                    field = Field(Path(folder) / f"postgresql-{size}", initialized, server.url(name), 2, cards)
+                    fill = partial(fill_postgres, server, name, size)
+                    results += await measure("postgresql", field, fill, size, (1, 2), (server.pid,), words.seconds)
+    if words.json:
+        words.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

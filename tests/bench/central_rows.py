@@ -1,0 +1,71 @@
+"""Fills a centre's tables: finished reservations by the million, made inside the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from tests.rig.postgres import Postgres
+
+BLOCK = 100_000  # rows of one round
+
+# One citizen's finished reservation: her card, one attempt with one write and its report, and what the ledger keeps.
+_SEED = {
+    "postgresql": """
+        CREATE TEMP TABLE seed AS SELECT md5('r' || i) AS r, md5('a' || i) AS a, md5('s' || i) AS s,
+            decode(md5('c' || i) || md5('d' || i), 'hex') AS challenge, decode(md5('x' || i), 'hex') AS data
+        FROM generate_series({first}, {last}) AS i""",
+    "sqlite": """
+        CREATE TEMP TABLE seed AS
+        WITH RECURSIVE counted(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM counted WHERE i < {last})
+        SELECT lower(hex(randomblob(16))) AS r, lower(hex(randomblob(16))) AS a, lower(hex(randomblob(16))) AS s,
+            randomblob(32) AS challenge, randomblob(16) AS data
+        FROM counted""",
+}
+_ROWS = """
+    INSERT INTO card SELECT 'aa', s, s, '{past}', '{future}', substr(data, 1, 10), '{{"signing_password": 49}}',
+        {false}, {false} FROM seed;
+    INSERT INTO reservation (id, authority_key_id, serial, procedure, created_at, expires_at, face_match, challenge,
+            content, closed, current_attempt, newest, state)
+        SELECT r, 'aa', s, 1, '{past}', '{past}', 'not performed', challenge, challenge, NULL, a, {true}, 'used'
+        FROM seed;
+    INSERT INTO attempt (id, chain, store, kiosk, begun_at, procedure, challenge, check_content, authority_key_id,
+            serial, reservation_id, expires_at, in_doubt, key_version, host_challenges, released_at, released_state)
+        SELECT a, 'c', 's', 'k0', '{past}', 1, challenge, challenge, 'aa', s, r, '{past}', {false}, 49,
+            substr(challenge, 1, 24), '{past}', 'used' FROM seed;
+    INSERT INTO write (attempt_id, n, reservation_id, status, at, key_version, diversification_data, host_challenge,
+            card_challenge, card_answer)
+        SELECT a, 1, r, 'done', '{past}', 49, substr(data, 1, 10), substr(data, 1, 8), substr(data, 9, 8),
+            substr(challenge, 1, 29) FROM seed;
+    INSERT INTO report SELECT a, 1, 'done', 36864, 'valid', 'used', {false}, 0 FROM seed;
+    INSERT INTO ledger (at, event, kiosk, attempt_id, reservation_id)
+        SELECT '{past}', event, 'c/s/k0', a, r
+        FROM seed, (SELECT 'reserved' AS event UNION ALL SELECT 'authorized' UNION ALL SELECT 'reported') AS events;
+    DROP TABLE seed"""
+_WORDS = {
+    "postgresql": {"true": "TRUE", "false": "FALSE", "past": "2026-01-01T00:00:00Z", "future": "2031-01-01T00:00:00Z"},
+    "sqlite": {"true": "1", "false": "0", "past": "2026-01-01 00:00:00.000000", "future": "2031-01-01 00:00:00.000000"},
+}
+
+
+def fill_postgres(server: Postgres, database: str, count: int) -> None:
+    """Add so many; foreign keys hold by construction, and are not looked at."""
+    for first in range(0, count, BLOCK):
+        last = min(count, first + BLOCK) - 1
+        seed = _SEED["postgresql"].format(first=first, last=last)
+        rows = _ROWS.format(**_WORDS["postgresql"])
+        server.execute(f"SET session_replication_role = replica; {seed}; {rows}", database, seconds=300)
+    for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+        server.execute(statement, database, seconds=300)
+
+
+def fill_sqlite(path: Path, count: int) -> None:
+    """Add so many."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA synchronous = OFF")
+    for first in range(0, count, BLOCK):
+        seed = _SEED["sqlite"].format(first=first, last=min(count, first + BLOCK) - 1)
+        connection.executescript(f"BEGIN; {seed}; {_ROWS.format(**_WORDS['sqlite'])}; COMMIT")
+    connection.execute("ANALYZE")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
