@@ -25,7 +25,7 @@ from centrald.rules import attempt as attempt_rules
 from centrald.rules import model
 from centrald.rules import report as report_rules
 from centrald.rules import reservation as reservation_rules
-from centrald.service.cards import digest, standing
+from centrald.service.cards import digest
 from centrald.statement import Purpose, statement
 from gatewayd.central.circuit import CircuitState
 from gatewayd.central.port import (
@@ -262,7 +262,7 @@ class FakeCentral:
         except InvalidSignature:
             return attempt_rules.Proof(content, model.Refusal.SIGNATURE_INVALID)
         card = self.cards.get(model.CertificateId(authority.hex(), f"{parsed.serial_number:x}"))
-        return attempt_rules.Proof(content, standing(card, PROCEDURE, self.clock.now()), card)
+        return attempt_rules.Proof(content, _standing(card, self.clock.now()), card)
 
     def _evidence(
         self, check: model.Check, n: int, card_answer: bytes, now: datetime.datetime
@@ -280,7 +280,7 @@ class FakeCentral:
             and answer.key_version == check.key_version
             and cardkeys.Channel(self._master, PROCEDURE, transcript).card_is_genuine(answer.cryptogram)
         )
-        return attempt_rules.Evidence(transcript, genuine, standing(card, PROCEDURE, now))
+        return attempt_rules.Evidence(transcript, genuine, _standing(card, now))
 
     def _verdict(self, reservation: model.Reservation, report: Report) -> model.Verdict:
         if report.receipt is None:
@@ -312,3 +312,13 @@ def _as_client(*, final: bool = False) -> Iterator[None]:
             ) from None
         details = {OutOfOrder: "precondition", NotYours: "denied"}
         raise CentralUnavailable(details.get(type(error), "internal")) from None
+
+
+def _standing(card: model.CardEntry | None, now: datetime.datetime) -> model.Refusal | None:
+    """Return why a card of the registry may not be reset; nobody publishes revocation lists here."""
+    if card is None or PROCEDURE not in card.key_versions:
+        return model.Refusal.CARD_NOT_REGISTERED
+    if card.user_revoked or card.signing_revoked:
+        return model.Refusal.CERTIFICATE_REVOKED
+    in_time = card.signing_not_before <= now <= card.signing_not_after
+    return None if in_time else model.Refusal.CERTIFICATE_EXPIRED
