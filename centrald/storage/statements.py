@@ -84,13 +84,18 @@ NO_LONGER_NEWEST = (
 ADD_RESERVATION = sa.insert(reservation).inline()
 SAVE_RESERVATION = sa.update(reservation).where(reservation.c.id == _value("of"))
 
-# One row for each report, or for a write without any; the report's columns are called report_…
-WRITES_AND_REPORTS = (
-    sa.select(write, *(column.label(f"report_{column.name}") for column in report.c))
-    .select_from(write.outerjoin(report, (report.c.attempt_id == write.c.attempt_id) & (report.c.n == write.c.n)))
-    .where(write.c.reservation_id == _value("reservation_id"))
-    .order_by(write.c.seq, report.c.order)
-)
+
+def writes_and_reports(where: sa.ColumnElement[bool]) -> sa.Select[*tuple[object, ...]]:
+    """Return the query of one row for each report, or for a write without any; the report's columns are report_…."""
+    return (
+        sa.select(write, *(column.label(f"report_{column.name}") for column in report.c))
+        .select_from(write.outerjoin(report, (report.c.attempt_id == write.c.attempt_id) & (report.c.n == write.c.n)))
+        .where(where)
+        .order_by(write.c.seq, report.c.order)
+    )
+
+
+WRITES_AND_REPORTS = writes_and_reports(write.c.reservation_id == _value("reservation_id"))
 ADD_WRITE = sa.insert(write).inline()
 SAVE_WRITE = sa.update(write).where(write.c.attempt_id == _value("of_attempt"), write.c.n == _value("of_n"))
 ADD_REPORT = sa.insert(report)
