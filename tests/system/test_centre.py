@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
+import ssl
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography.x509 import load_pem_x509_certificates
@@ -46,7 +49,7 @@ async def recovered(front: FrontEnd, what: str) -> None:
     print(f"ready {time.monotonic() - begun:.2f} s after the centre {what}")
 
 
-async def test_killed_and_back(citizen: Citizen) -> None:
+async def killed_and_back(citizen: Citizen) -> None:
     stack, front = citizen.stack, citizen.front
     assert circuit(stack) == "closed"
     stack.centrald.kill()
@@ -124,9 +127,29 @@ def daemon(directory: Path, site: Site, address: str) -> Iterator[Gatewayd]:
         yield made
 
 
-async def test_why_it_cannot_be_used(shared_stack: Stack, site: Site, tmp_path: Path) -> None:
-    own = site.copy(tmp_path / "site")
-    (own.kiosk / "server-ca.pem").write_bytes(make_pki(tmp_path).authority.read_bytes())
+@contextmanager
+def stranger(tmp_path: Path) -> Iterator[str]:
+    """A server of another authority, which answers nothing else; its address."""
+    pki = make_pki(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.server, pki.server_key)
+    context.set_alpn_protocols(["h2"])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with suppress(OSError), context.wrap_socket(connection, server_side=True):
+                        pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+async def test_killed_and_back_and_others_that_never_come(citizen: Citizen, site: Site, tmp_path: Path) -> None:
+    """Side by side, because each daemon tries for ten seconds before it gives up."""
 
     async def said(lonely: Gatewayd, word: str) -> None:
         async with FrontEnd(lonely.socket) as front:
@@ -134,7 +157,8 @@ async def test_why_it_cannot_be_used(shared_stack: Stack, site: Site, tmp_path: 
         assert f'"problem": "{word}"' in lonely.process.output()
 
     with (
+        stranger(tmp_path) as elsewhere,
         daemon(tmp_path / "a", site, "no-such-centre.invalid:443") as without_name,
-        daemon(tmp_path / "b", own, shared_stack.centrald.kiosk_address) as without_trust,
+        daemon(tmp_path / "b", site, elsewhere) as without_trust,
     ):
-        await asyncio.gather(said(without_name, "dns"), said(without_trust, "tls"))
+        await asyncio.gather(said(without_name, "dns"), said(without_trust, "tls"), killed_and_back(citizen))
