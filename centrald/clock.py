@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from typing import Protocol
 
 
@@ -20,3 +21,8 @@ class SystemClock:
     def now(self) -> datetime.datetime:
         """See `Clock`."""
         return datetime.datetime.now(datetime.UTC)
+
+
+def monotonic() -> float:
+    """Return seconds for measuring how long something took."""
+    return time.monotonic()  # noqa: TID251 - this is the clock

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from centrald.errors import ConfigError
-from centrald.rules.hours import Hours, Window, minutes
+from centrald.rules.hours import Hours, minutes
 from centrald.rules.limits import Rate
 
 CONFIG_NAME = "centrald.toml"
@@ -27,20 +27,12 @@ class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     phones: str = "127.0.0.1:0"
 
 
-class Maintenance(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"start": "from", "end": "until"}):
-    """An announced window in which no attempt begins."""
-
-    start: datetime.datetime
-    end: datetime.datetime
-
-
 class Service(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Opening hours, "HH:MM" to "HH:MM" in the time zone, every day."""
+    """Opening hours, "HH:MM" to "HH:MM" in the time zone, every day; maintenance windows are in the database."""
 
     opens: str = "06:30"
     closes: str = "23:00"
     timezone: str = "Asia/Tokyo"
-    maintenance: tuple[Maintenance, ...] = ()
 
     def hours(self) -> Hours:
         """Return the hours as the rules need them; raises ConfigError."""
@@ -50,10 +42,7 @@ class Service(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             raise ConfigError(f"service: {error}") from None
         if opens >= closes:
             raise ConfigError("service.opens must be before service.closes")
-        for window in self.maintenance:
-            if window.start.tzinfo is None or window.end.tzinfo is None or window.start >= window.end:
-                raise ConfigError("service.maintenance: from and until need a time zone, and from comes first")
-        return Hours(opens, closes, zone, tuple(Window(one.start, one.end) for one in self.maintenance))
+        return Hours(opens, closes, zone)
 
 
 class Storage(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -148,7 +137,7 @@ phones = "{Listen().phones}"  # server TLS
 opens = "{opens}"  # 00:00 to 24:00 is always open
 closes = "{closes}"
 timezone = "{Service().timezone}"
-# maintenance = [{{ from = 2026-12-01T01:00:00+09:00, until = 2026-12-01T05:00:00+09:00 }}]
+# Maintenance windows are announced with `centrald maintenance`.
 
 [storage]
 url = {json.dumps(storage_url)}  # or postgresql+asyncpg://USER@/DATABASE?host=/run/postgresql

@@ -6,6 +6,7 @@ Business refusals (no reservation, out of hours) are values, never exceptions::
     ├── ConfigError          the configuration file, or what it points to
     ├── AlreadyThere         a command would overwrite something
     ├── NotThere             a command names something that does not exist
+    ├── Refused              a command asks for what cannot be
     ├── StorageFailed        the database cannot be reached, or not be read or written by a command
     └── CallError            a broken call: one gRPC status each
         ├── BadContent       INVALID_ARGUMENT: malformed
@@ -37,6 +38,10 @@ class AlreadyThere(CentralError):
 
 class NotThere(CentralError):
     """The command names what does not exist."""
+
+
+class Refused(CentralError):
+    """The command asks for what cannot be, as things stand."""
 
 
 class StorageFailed(CentralError):

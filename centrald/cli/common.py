@@ -19,6 +19,7 @@ import typer
 from centrald.errors import StorageFailed
 
 if TYPE_CHECKING:
+    from centrald.storage.database import Database
     from centrald.storage.transaction import Transaction
 
 _T = TypeVar("_T")
@@ -37,7 +38,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs in
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Show at most so many, the newest.")]
 
 DEFAULT_DIRECTORY = Path("/var/lib/centrald")
-EXIT_CODES = "Exit codes: 0 done, 1 refused (exists already, or not known), 2 wrong usage, 3 configuration, 4 failure."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 refused (exists already, not known, or a check failed), 2 wrong usage, 3 configuration, "
+    "4 failure."
+)
 
 
 class Exit(IntEnum):
@@ -52,6 +56,16 @@ class Exit(IntEnum):
 
 def transact(directory: Path, work: Callable[[Transaction], Awaitable[_T]]) -> _T:
     """Run the work in one transaction on the service's database, also while the service runs; raises StorageFailed."""
+
+    async def run(database: Database) -> _T:
+        async with database.transaction() as tx:
+            return await work(tx)
+
+    return on_database(directory, run)
+
+
+def on_database(directory: Path, work: Callable[[Database], Awaitable[_T]]) -> _T:
+    """Run the work with the service's database, also while the service runs; raises StorageFailed."""
     from sqlalchemy.exc import DBAPIError
 
     from centrald.config import load
@@ -60,8 +74,7 @@ def transact(directory: Path, work: Callable[[Transaction], Awaitable[_T]]) -> _
     async def run() -> _T:
         database = Database.open(load(directory).storage.url, directory)
         try:
-            async with database.transaction() as tx:
-                return await work(tx)
+            return await work(database)
         finally:
             await database.close()
 

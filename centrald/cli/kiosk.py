@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show, show_one, transact
+from centrald.cli.fleet import checked_id, checked_path, switch
 from centrald.clock import SystemClock
 from centrald.errors import AlreadyThere, NotThere
-from centrald.kioskname import ID_PATTERN, uri_of
+from centrald.kioskname import uri_of
 from centrald.rules.model import KioskId
 from centrald.storage.ledger import Entry, Event
 
@@ -20,25 +21,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Kiosks: add, renew, list, enable, disable.", no_args_is_help=True)
 
 
-def _id(text: str) -> str:
-    if not ID_PATTERN.fullmatch(text):
-        raise typer.BadParameter("1 to 32 of a-z, 0-9 and -")
-    return text
-
-
-def _path(text: str) -> str:
-    parts = text.split("/")
-    if len(parts) > 3:
-        raise typer.BadParameter("CHAIN, CHAIN/STORE or CHAIN/STORE/KIOSK")
-    for part in parts:
-        _id(part)
-    return text
-
-
-_Id = Annotated[str, typer.Argument(callback=_id)]
-_Path = Annotated[str, typer.Argument(callback=_path, metavar="CHAIN[/STORE[/KIOSK]]")]
-
-
+_KIOSK = "CHAIN/STORE/KIOSK"
+_Id = Annotated[str, typer.Argument(callback=checked_id)]
+_Path = Annotated[str, typer.Argument(callback=lambda text: checked_path(text, _KIOSK), metavar=_KIOSK)]
 _Out = Annotated[Path, typer.Option(help="Where kiosk.pem, kiosk.key and server-ca.pem are written; new files only.")]
 
 
@@ -98,9 +83,16 @@ def _write_certificate(directory: Path, name: KioskId, out: Path) -> dict[str, A
 
 
 @app.command("list")
-def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: AsJson = False) -> None:
+def list_(
+    within: Annotated[
+        str | None, typer.Argument(metavar="[CHAIN[/STORE]]", help="Only this chain's or store's.")
+    ] = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
     """List the kiosks, and what is enabled."""
-    rows = transact(directory, lambda tx: tx.fleet.kiosks())
+    chain, _, store = (within or "").partition("/")
+    rows = transact(directory, lambda tx: tx.fleet.kiosks(chain=chain or None, store=store or None))
     shown = (
         {
             "kiosk": str(row.id),
@@ -116,21 +108,12 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: AsJson = False) -> 
 
 
 @app.command()
-def enable(path: _Path, directory: Directory = DEFAULT_DIRECTORY) -> None:
-    """Enable a chain, store or kiosk; works at once."""
-    _switch(path, directory, enabled=True)
+def enable(kiosk: _Path, directory: Directory = DEFAULT_DIRECTORY) -> None:
+    """Enable a kiosk; works at once, unless its chain or store is disabled."""
+    switch(kiosk, directory, enabled=True)
 
 
 @app.command()
-def disable(path: _Path, directory: Directory = DEFAULT_DIRECTORY) -> None:
-    """Disable a chain, store or kiosk; works at once. Reports and releases of its kiosks are still taken."""
-    _switch(path, directory, enabled=False)
-
-
-def _switch(path: str, directory: Path, *, enabled: bool) -> None:
-    async def work(tx: Transaction) -> None:
-        await tx.fleet.enable(tuple(path.split("/")), enabled=enabled)
-        event = Event.KIOSK_ENABLED if enabled else Event.KIOSK_DISABLED
-        await tx.append(Entry(event, tx.now, kiosk=path))
-
-    transact(directory, work)
+def disable(kiosk: _Path, directory: Directory = DEFAULT_DIRECTORY) -> None:
+    """Disable a kiosk; works at once. Its reports and releases are still taken."""
+    switch(kiosk, directory, enabled=False)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from centrald.cli import card, kiosk, ledger, migrate, reservation
+from centrald.cli import card, doubt, fleet, kiosk, ledger, maintenance, migrate, reservation
 from centrald.cli.common import DEFAULT_DIRECTORY, EXIT_CODES, AsJson, Directory, Exit, show_one
-from centrald.errors import AlreadyThere, CentralError, ConfigError, NotThere
+from centrald.errors import AlreadyThere, CentralError, ConfigError, NotThere, Refused
 
 app = typer.Typer(
     name="centrald",
@@ -21,9 +21,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(fleet.chains, name="chain")
+app.add_typer(fleet.stores, name="store")
 app.add_typer(kiosk.app, name="kiosk")
+app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(card.app, name="card")
 app.add_typer(reservation.app, name="reservation")
+app.command()(doubt.doubts)
 app.add_typer(ledger.app, name="ledger")
 app.command()(migrate.migrate)
 
@@ -80,7 +84,7 @@ def main() -> None:
     """Run the command line; the service's own exceptions become one line and an exit code."""
     try:
         app(prog_name="centrald")
-    except (AlreadyThere, NotThere) as error:
+    except (AlreadyThere, NotThere, Refused) as error:
         _fail(str(error), Exit.REFUSED)
     except ConfigError as error:
         _fail(str(error), Exit.CONFIGURATION)

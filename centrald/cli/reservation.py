@@ -9,21 +9,32 @@ import typer
 
 from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, Limit, plain, show, show_one, transact
 from centrald.errors import NotThere
-from centrald.rules.model import Reservation, Write
+from centrald.rules.model import Reservation, State, Write
 from centrald.rules.reservation import in_doubt, state_of
 
 if TYPE_CHECKING:
     from centrald.storage.transaction import Transaction
 
-app = typer.Typer(help="Reservations.", no_args_is_help=True)
+app = typer.Typer(help="Reservations: where they stand, and every write under them.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_(directory: Directory = DEFAULT_DIRECTORY, limit: Limit = 100, as_json: AsJson = False) -> None:
+def list_(
+    directory: Directory = DEFAULT_DIRECTORY,
+    state: Annotated[State | None, typer.Option(help="Only those that stand there now.")] = None,
+    certificate: Annotated[
+        str | None, typer.Option(help="Only those of the user certificate with this serial number, hexadecimal.")
+    ] = None,
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
     """List reservations, the newest first."""
+    from centrald import registry
+
+    serial = None if certificate is None else registry.serial(certificate)
 
     async def work(tx: Transaction) -> list[dict[str, Any]]:
-        return [_row(one, tx.now) for one in await tx.reservations(limit)]
+        return [_row(one, tx.now) for one in await tx.overview.reservations(limit, state, serial)]
 
     show(transact(directory, work), as_json=as_json, title="Reservations")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from centrald.cardkeys import CHALLENGE_BYTES
 from centrald.errors import BadContent, NeverBegun, OutOfOrder
@@ -86,7 +86,8 @@ class KioskCalls:
         return await self._status(tx, kiosk)
 
     async def _status(self, tx: Transaction, kiosk: KioskId) -> ServiceStatus:
-        now_open = opening(self._hours, tx.now)
+        hours = replace(self._hours, maintenance=await tx.maintenance.windows())
+        now_open = opening(hours, tx.now)
         refusal = now_open.refusal if await tx.fleet.enabled(kiosk) else Refusal.KIOSK_NOT_ENABLED
         if refusal is None and not self._trust.revocations.reliable(tx.now):
             refusal = Refusal.MAINTENANCE  # whether a certificate is revoked cannot be judged; the log says of which

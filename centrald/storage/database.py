@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import wraps
 from pathlib import Path
@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from centrald.clock import Clock, SystemClock
-from centrald.errors import ConfigError, StorageFailed
+from centrald.clock import Clock, SystemClock, monotonic
+from centrald.errors import CentralError, ConfigError, StorageFailed
 from centrald.storage import postgres, sqlite
+from centrald.storage.ledger import Entry
 from centrald.storage.schema import REVISION, revision_of
 from centrald.storage.transaction import Transaction
 
@@ -29,6 +30,16 @@ _CONNECTIONS = 10  # of a command, which needs one
 _DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 
 
+class Watcher:
+    """Is told what the database does; this one does not care."""
+
+    def transacted(self, seconds: float, result: str) -> None:
+        """Hear of a transaction's end: "committed", "rolled_back" by the service itself, or "failed"."""
+
+    def appended(self, entries: Sequence[Entry]) -> None:
+        """Hear of entries of the ledger, once they are committed."""
+
+
 class Database:
     """One database; transactions on SQLite run one after the other, on PostgreSQL side by side."""
 
@@ -36,6 +47,7 @@ class Database:
         self._engine = engine
         self._clock = clock  # None: the database's own
         self._hold = hold
+        self.watcher = Watcher()
 
     @classmethod
     def open(
@@ -91,10 +103,28 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commit what is done inside, or nothing of it."""
+        begun = monotonic()
+        result, appended = "failed", list[Entry]()
+        try:
+            async with self._begin() as connection:
+                # On SQLite the write lock is held by now.
+                now = self._clock.now() if self._clock else await postgres.now(connection)
+                tx = Transaction(connection, now)
+                yield tx
+                appended = await tx.finish()
+            result = "committed"
+        except CentralError as error:
+            result = "failed" if isinstance(error, StorageFailed) else "rolled_back"
+            raise
+        finally:
+            self.watcher.transacted(monotonic() - begun, result)
+        self.watcher.appended(appended)
+
+    async def check(self) -> None:
+        """Do nothing in a transaction that could write; raises what keeps it from that."""
         async with self._begin() as connection:
-            # On SQLite the write lock is held by now.
-            now = self._clock.now() if self._clock else await postgres.now(connection)
-            yield Transaction(connection, now)
+            if not await connection.run_sync(_writable):
+                raise StorageFailed("the database takes no writes")
 
     async def run(self, work: Callable[[Transaction], Awaitable[_T]]) -> _T:
         """Do the work in one transaction, and again from its beginning when another got in its way."""
@@ -114,6 +144,12 @@ class Database:
         if self._hold is not None:
             self._hold.release()
             self._hold = None
+
+
+def _writable(connection: sa.Connection) -> bool:
+    if connection.dialect.name == "postgresql":
+        return postgres.writable(connection)
+    return True  # on SQLite the write lock is held by now
 
 
 def parse(url: str) -> sa.URL:

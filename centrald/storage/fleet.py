@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,8 +37,53 @@ class Fleet:
         self._connection = connection
         self._now = now
 
-    async def kiosks(self, only: KioskId | None = None) -> list[KioskRow]:
-        """Return all kiosks in order, or the one named if it is known."""
+    async def chains(self) -> list[dict[str, Any]]:
+        """Return the chains in order, with the numbers of their stores and kiosks."""
+        chain, store = schema.chain, schema.store
+        query = (
+            sa.select(
+                chain.c.id.label("chain"),
+                chain.c.enabled,
+                _how_many(store, store.c.chain == chain.c.id).label("stores"),
+                _how_many(store, store.c.chain == chain.c.id, store.c.enabled).label("stores_enabled"),
+                _how_many(schema.kiosk, schema.kiosk.c.chain == chain.c.id).label("kiosks"),
+            )
+            .select_from(chain)
+            .order_by(chain.c.id)
+        )
+        return [dict(row) for row in (await self._connection.execute(query)).mappings()]
+
+    async def stores(self, chain: str | None = None) -> list[dict[str, Any]]:
+        """Return the stores in order, all or a chain's, with the numbers of their kiosks."""
+        store, kiosk = schema.store, schema.kiosk
+        mine = (kiosk.c.chain == store.c.chain, kiosk.c.store == store.c.id)
+        query = (
+            sa.select(
+                (store.c.chain + "/" + store.c.id).label("store"),
+                (store.c.enabled & schema.chain.c.enabled).label("enabled"),
+                schema.chain.c.enabled.label("chain_enabled"),
+                store.c.enabled.label("store_enabled"),
+                _how_many(kiosk, *mine).label("kiosks"),
+                _how_many(kiosk, *mine, kiosk.c.enabled).label("kiosks_enabled"),
+            )
+            .select_from(store.join(schema.chain, schema.chain.c.id == store.c.chain))
+            .order_by(store.c.chain, store.c.id)
+        )
+        if chain is not None:
+            query = query.where(store.c.chain == chain)
+        return [dict(row) for row in (await self._connection.execute(query)).mappings()]
+
+    async def kiosks(
+        self, only: KioskId | None = None, *, chain: str | None = None, store: str | None = None
+    ) -> list[KioskRow]:
+        """Return all kiosks in order, or those of a chain or store, or the one named if it is known."""
+        return await self._kiosks(
+            *(_at(only) if only else ()),
+            *((schema.kiosk.c.chain == chain,) if chain else ()),
+            *((schema.kiosk.c.store == store,) if store else ()),
+        )
+
+    async def _kiosks(self, *where: sa.ColumnElement[bool]) -> list[KioskRow]:
         kiosk, store, chain = schema.kiosk, schema.store, schema.chain
         joined = kiosk.join(store, (store.c.chain == kiosk.c.chain) & (store.c.id == kiosk.c.store))
         query = (
@@ -53,8 +99,6 @@ class Fleet:
             .select_from(joined.join(chain, chain.c.id == kiosk.c.chain))
             .order_by(kiosk.c.chain, kiosk.c.store, kiosk.c.id)
         )
-        if only is not None:
-            query = query.where(*_at(only))
         return [
             KioskRow(
                 id=KioskId(row["chain"], row["store"], row["id"]),
@@ -63,7 +107,7 @@ class Fleet:
                 store_enabled=row["store_enabled"],
                 kiosk_enabled=row["kiosk_enabled"],
             )
-            for row in (await self._connection.execute(query)).mappings()
+            for row in (await self._connection.execute(query.where(*where))).mappings()
         ]
 
     async def enabled(self, kiosk: KioskId) -> bool:
@@ -102,6 +146,10 @@ class Fleet:
         return (
             await self._connection.execute(sa.select(sa.literal(1)).select_from(table).where(*where))
         ).first() is not None
+
+
+def _how_many(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
 
 
 def _at(kiosk: KioskId) -> tuple[sa.ColumnElement[bool], ...]:

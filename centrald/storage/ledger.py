@@ -25,17 +25,19 @@ class Event(Enum):
     KIOSK_RENEWED = "kiosk_renewed"
     KIOSK_ENABLED = "kiosk_enabled"  # or its chain or store
     KIOSK_DISABLED = "kiosk_disabled"
+    MAINTENANCE_ADDED = "maintenance_added"
+    MAINTENANCE_CANCELLED = "maintenance_cancelled"
     CARD_REGISTERED = "card_registered"
     CARD_REVOKED = "card_revoked"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the ledger."""
+    """One line of the ledger; number and hashes (32 bytes) are given when it is appended."""
 
     event: Event
     at: datetime.datetime
-    seq: int = 0  # given by the database
+    seq: int = 0
     kiosk: str | None = None
     attempt_id: str | None = None
     n: int | None = None
@@ -49,3 +51,6 @@ class Entry:
     face_match: FaceMatch | None = None
     contradiction: bool | None = None
     transcript: Transcript | None = None
+    detail: str | None = None  # what no other field says, in words; nothing of a citizen
+    previous: bytes = b""  # hash of the entry before
+    hash: bytes = b""

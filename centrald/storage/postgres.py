@@ -24,6 +24,7 @@ _SETTINGS = {
 _UNIQUE_VIOLATION = "23505"
 # PostgreSQL's documentation, Appendix A: serialization_failure, deadlock_detected, admin_shutdown, crash_shutdown.
 _TRY_AGAIN = frozenset({"40001", "40P01", "57P01", "57P02"})
+_READ_ONLY = sa.select(sa.func.current_setting("transaction_read_only"))
 _NOW = "SELECT clock_timestamp()"  # asked of the driver: it is asked in every transaction
 MIGRATION_LOCK = 0x4A504B49  # any number, the same for all who migrate
 
@@ -45,6 +46,11 @@ async def now(connection: AsyncConnection) -> datetime.datetime:
     assert driver is not None
     moment: datetime.datetime = await driver.fetchval(_NOW)
     return moment
+
+
+def writable(connection: sa.Connection) -> bool:
+    """Tell whether this server takes writes; a standby does not."""
+    return bool(connection.execute(_READ_ONLY).scalar_one() == "off")
 
 
 def worth_another_try(error: DBAPIError) -> bool:

@@ -230,17 +230,17 @@ def _check_of(row: RowMapping) -> Check | None:
 
 _PLAIN = (
     "at", "kiosk", "attempt_id", "n", "reservation_id", "state_before", "state_after",
-    "refusal", "outcome", "status_word", "verdict", "face_match", "contradiction",
+    "refusal", "outcome", "status_word", "verdict", "face_match", "contradiction", "detail",
 )  # fmt: skip
 
 
 def ledger_values(entry: Entry) -> Values:
-    """Return a ledger entry's row without its key."""
+    """Return a ledger entry's row without its key and hashes."""
     plain = {name: getattr(entry, name) for name in _PLAIN}
     return plain | {"event": entry.event.value} | _transcript_values(entry.transcript)
 
 
 def entry_of(row: RowMapping) -> Entry:
     """Return the ledger entry of a row."""
-    plain = {name: row[name] for name in _PLAIN}
-    return Entry(event=Event(row["event"]), seq=row["seq"], transcript=_transcript_of(row), **plain)
+    plain = {name: row[name] for name in (*_PLAIN, "seq", "previous", "hash")}
+    return Entry(event=Event(row["event"]), transcript=_transcript_of(row), **plain)

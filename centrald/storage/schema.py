@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from centrald.rules.model import FaceMatch, Outcome, Refusal, State, Verdict, WriteStatus
 
-REVISION = "0002"  # what `centrald.storage.migrations` makes of the tables below
+REVISION = "0003"  # what `centrald.storage.migrations` makes of the tables below
 
 metadata = sa.MetaData(
     naming_convention={
@@ -126,7 +126,7 @@ reservation = sa.Table(
     *_certificate(),
     sa.Column("procedure", sa.SmallInteger, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
-    sa.Column("expires_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False, index=True),
     sa.Column("face_match", _enum(FaceMatch), nullable=False),
     sa.Column("challenge", sa.LargeBinary(32), nullable=False, unique=True),
     sa.Column("content", sa.LargeBinary(32), nullable=False),
@@ -146,6 +146,10 @@ sa.Index(
     sqlite_where=reservation.c.newest,
     postgresql_where=reservation.c.newest,
 )
+
+# Few of many: what people look after, and what the metrics count.
+_OPEN = sa.text("state IN ('authorized', 'in_doubt')")
+sa.Index("ix_reservation_open", reservation.c.state, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
 attempt = sa.Table(
     "attempt",
@@ -217,7 +221,32 @@ ledger = sa.Table(
     sa.Column("verdict", _enum(Verdict)),
     sa.Column("face_match", _enum(FaceMatch)),
     sa.Column("contradiction", sa.Boolean),
+    sa.Column("detail", sa.String(200)),
     *_transcript(),
+    sa.Column("previous", sa.LargeBinary(32), nullable=False, server_default=sa.text("''")),  # hash of the one before
+    sa.Column("hash", sa.LargeBinary(32), nullable=False, server_default=sa.text("''")),
+)
+_CONTRADICTING = sa.text("contradiction")
+sa.Index("ix_ledger_contradiction", ledger.c.seq, sqlite_where=_CONTRADICTING, postgresql_where=_CONTRADICTING)
+
+# One row: the last entry, whose lock puts those who append in order.
+ledger_head = sa.Table(
+    "ledger_head",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.LargeBinary(32), nullable=False),
+)
+
+maintenance = sa.Table(
+    "maintenance",
+    metadata,
+    _key("id"),
+    sa.Column("starts_at", Moment, nullable=False),
+    sa.Column("ends_at", Moment, nullable=False, index=True),
+    sa.Column("note", sa.String(200)),
+    sa.Column("added_at", Moment, nullable=False),
+    sa.Column("cancelled_at", Moment),
 )
 
 _version = sa.table("alembic_version", sa.column("version_num"))

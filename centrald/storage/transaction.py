@@ -18,9 +18,11 @@ from centrald.rules.model import (
     Write,
 )
 from centrald.rules.reservation import state_of
-from centrald.storage import rows, schema, statements
+from centrald.storage import chain, rows, schema, statements
 from centrald.storage.fleet import Fleet
 from centrald.storage.ledger import Entry, Event
+from centrald.storage.maintenance import Maintenance
+from centrald.storage.overview import Overview
 
 
 class Transaction:
@@ -29,8 +31,11 @@ class Transaction:
     def __init__(self, connection: AsyncConnection, now: datetime.datetime) -> None:
         self._connection = connection
         self._recorded: dict[str, State] = {}  # as of the last change, by reservation
+        self._appended: list[Entry] = []
         self.now = now
         self.fleet = Fleet(connection, now)
+        self.maintenance = Maintenance(connection, now)
+        self.overview = Overview(connection, now)
 
     async def _one(
         self, query: sa.Select[*tuple[object, ...]], values: rows.Values | None = None
@@ -103,13 +108,6 @@ class Transaction:
     async def reservation_of_challenge(self, challenge: bytes) -> Reservation | None:
         """Return the reservation that used up this challenge."""
         return await self._reservation(statements.RESERVATION_OF_CHALLENGE, {"challenge": challenge})
-
-    async def reservations(self, limit: int) -> list[Reservation]:
-        """Return the newest reservations first."""
-        table = schema.reservation
-        ids = await self._all(sa.select(table.c.id).order_by(table.c.seq.desc()).limit(limit))
-        found = [await self.reservation(row["id"]) for row in ids]
-        return [one for one in found if one is not None]
 
     async def _reservation(self, query: sa.Select[*tuple[object, ...]], values: rows.Values) -> Reservation | None:
         row = await self._one(query, values)
@@ -184,8 +182,12 @@ class Transaction:
     # ledger
 
     async def append(self, entry: Entry) -> None:
-        """Append one entry to the ledger: the only statement that touches it."""
-        await self._connection.execute(sa.insert(schema.ledger), rows.ledger_values(entry))
+        """Append one entry to the ledger, when the transaction ends."""
+        self._appended.append(entry)
+
+    async def finish(self) -> list[Entry]:
+        """Carry out what comes last: append to the ledger. Returns what was appended."""
+        return await chain.append(self._connection, self._appended) if self._appended else []
 
     async def entries(
         self,
@@ -203,8 +205,16 @@ class Transaction:
         if reservation_id:
             query = query.where(table.c.reservation_id == reservation_id)
         if contradictions:
-            query = query.where(table.c.contradiction.is_(True))
+            query = query.where(sa.literal_column("ledger.contradiction"))  # as the partial index has it
         return [rows.entry_of(row) for row in reversed(await self._all(query))]
+
+    async def entries_after(self, seq: int, limit: int) -> list[Entry]:
+        """Return the entries that follow a number, in order."""
+        return await chain.after(self._connection, seq, limit)
+
+    async def ledger_head(self) -> chain.Head:
+        """Return the end of the ledger's chain."""
+        return await chain.head(self._connection)
 
 
 def _named(table: sa.Table, certificate: CertificateId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

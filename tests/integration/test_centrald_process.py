@@ -115,12 +115,12 @@ def test_what_it_answered_survives_being_killed(service: Service, directory: Pat
 
 
 def test_commands_work_while_it_serves(service: Service, directory: Path) -> None:
-    run("kiosk", "disable", "c", "--directory", directory / "c")
+    run("chain", "disable", "c", "--directory", directory / "c")
     channel, kiosk = service.kiosk()
     with channel:
         status = kiosk.GetServiceStatus(pb.GetServiceStatusRequest(), timeout=SECONDS)
         assert status.refusal == common_pb2.REFUSAL_KIOSK_NOT_ENABLED
-        run("kiosk", "enable", "c", "--directory", directory / "c")
+        run("chain", "enable", "c", "--directory", directory / "c")
         assert kiosk.GetServiceStatus(pb.GetServiceStatusRequest(), timeout=SECONDS).refusal == 0
     attempt = new_id()
     service.begin(attempt)

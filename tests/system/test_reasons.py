@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
+import json
 import resource
 import sys
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_LIFT, OUTCOME_NO
 
 from tests.rig.citizen import Citizen
 from tests.rig.front_end import FINISHED, REMOVE_CARD, Attempt
-from tests.rig.process import ROOT, wait_until
+from tests.rig.process import BIN, ROOT, run, wait_until
 from tests.rig.site import Site
 from tests.rig.stack import Stack
 
@@ -142,17 +142,12 @@ def maintained(stack: Stack) -> Iterator[None]:
     """The centre within an announced window, while the context lasts."""
     now = datetime.datetime.now(datetime.UTC)
     begin, end = ((now + datetime.timedelta(hours=hours)).isoformat(timespec="seconds") for hours in (-1, 1))
-    config = stack.site.central / "centrald.toml"
-    before = config.read_text()
-    window = f"maintenance = [{{ from = {begin}, until = {end} }}]"
-    config.write_text(re.sub(r"^# maintenance = .*$", window, before, flags=re.MULTILINE))
-    assert window in config.read_text()
-    stack.centrald.restart()
+    maintenance, there = (BIN / "centrald", "maintenance"), ("--directory", stack.site.central)
+    added = json.loads(run([*maintenance, "add", begin, end, *there, "--json"]))
     try:
         yield
     finally:
-        config.write_text(before)
-        stack.centrald.restart()
+        run([*maintenance, "cancel", str(added["id"]), *there])
 
 
 @pytest.mark.reason("MAINTENANCE")

@@ -81,11 +81,11 @@ def test_kiosks_are_added_listed_and_switched(centrald: Centrald, world: World, 
     assert before == {path: path.read_bytes() for path in (tmp_path / "k").iterdir()}
     assert centrald("kiosk", "renew", "c", "s", "k", *there, "--out", tmp_path / "k-2")[0] == 0
     assert centrald("kiosk", "renew", "c", "s", "nobody", *there, "--out", tmp_path / "k-3")[0] == 1
-    assert centrald("kiosk", "disable", "c/s", *there)[0] == 0
+    assert centrald("store", "disable", "c/s", *there)[0] == 0
     enabled = {row["kiosk"]: row["enabled"] for row in lines(centrald("kiosk", "list", *there, "--json")[1])}
     assert enabled == {"c/s/k": False, str(KIOSK): True, "chain-b/store-1/kiosk-1": True}
-    assert centrald("kiosk", "enable", "c/s", *there)[0] == 0
-    assert centrald("kiosk", "disable", "nobody", *there)[0] == 1
+    assert centrald("store", "enable", "c/s", *there)[0] == 0
+    assert centrald("chain", "disable", "nobody", *there)[0] == 1
     assert "c/s/k" in centrald("kiosk", "list", *there)[1]
 
 

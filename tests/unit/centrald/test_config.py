@@ -36,12 +36,6 @@ def test_the_template_is_the_defaults(tmp_path: Path) -> None:
     assert load(write(tmp_path, "")) == Config()
 
 
-def test_maintenance_windows_are_read(tmp_path: Path) -> None:
-    text = template(always_open=False).replace("# maintenance", "maintenance")
-    (window,) = load(write(tmp_path, text)).service.hours().maintenance
-    assert (window.end - window.start).total_seconds() == 4 * 3600
-
-
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -51,7 +45,6 @@ def test_maintenance_windows_are_read(tmp_path: Path) -> None:
         ("[service]\nopens = '25:00'", "25:00"),
         ("[service]\nopens = '12:00'\ncloses = '12:00'", "before"),
         ("[service]\ntimezone = 'Asia/Nowhere'", "Nowhere"),
-        ("[service]\nmaintenance = [{ from = 2026-12-01T01:00:00, until = 2026-12-01T02:00:00 }]", "time zone"),
         ("nonsense", CONFIG_NAME),
     ],
 )

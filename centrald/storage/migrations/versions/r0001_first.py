@@ -211,9 +211,24 @@ def _ledger() -> None:
     )
     op.create_index(op.f("ix_ledger_attempt_id"), "ledger", ["attempt_id"], unique=False)
     op.create_index(op.f("ix_ledger_reservation_id"), "ledger", ["reservation_id"], unique=False)
+    protect_ledger()
+
+
+def protect_ledger() -> None:
+    """Let entries of the ledger be inserted only."""
     if op.get_context().dialect.name == "postgresql":
         op.execute(_PROTECT_POSTGRESQL)
         op.execute(_ON_POSTGRESQL)
     else:
         for verb in ("UPDATE", "DELETE"):
             op.execute(_PROTECT_SQLITE.format(verb=verb))
+
+
+def unprotect_ledger() -> None:
+    """Let a revision change the ledger, until it protects it again."""
+    if op.get_context().dialect.name == "postgresql":
+        op.execute("DROP TRIGGER ledger_append_only ON ledger")
+        op.execute("DROP FUNCTION ledger_is_append_only()")
+    else:
+        for verb in ("update", "delete"):
+            op.execute(f"DROP TRIGGER ledger_no_{verb}")

@@ -1,0 +1,179 @@
+"""The chain of the ledger: each entry carries the hash of the one before, so that nothing can be changed unseen.
+
+An entry's hash is SHA-256 of its record (every field it has, without the hash) as canonical JSON: keys in order, no
+space, UTF-8 (RFC 8785; there are no numbers but integers). The first entry follows 32 zero bytes. Whoever can write to
+the database can make the whole chain anew: that shows only to who has kept an earlier head elsewhere.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from centrald.storage import rows, schema
+from centrald.storage.ledger import Entry
+
+HASH_BYTES = hashlib.sha256().digest_size
+ORIGIN = bytes(HASH_BYTES)  # what the first entry follows
+_HASH = "hash"
+
+_table = schema.ledger_head
+_HEAD = sa.select(_table.c.seq, _table.c.hash)
+_HELD_HEAD = _HEAD.with_for_update()
+_MOVE_HEAD = sa.update(_table).values(seq=sa.bindparam("last_seq"), hash=sa.bindparam("last_hash"))
+_APPEND = sa.insert(schema.ledger)
+_BLANK: dict[str, Any] = dict.fromkeys(schema.ledger.c.keys())  # one statement for every kind of entry
+
+Record = dict[str, str | int | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last entry: its number, from 1 and without gaps, and its hash (32 bytes)."""
+
+    seq: int
+    hash: bytes
+
+
+def record(values: Mapping[str, Any]) -> Record:
+    """Return an entry's columns as canonical JSON knows them: without hash, and without what is not there."""
+    return {name: _plain(value) for name, value in values.items() if value is not None and name != _HASH}
+
+
+def digest(entry: Record) -> bytes:
+    """Return the hash of a record, 32 bytes."""
+    text = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def exported(entry: Entry) -> Record:
+    """Return an entry as it is exported: its record, and its hash."""
+    return record(_values(entry)) | {_HASH: entry.hash.hex()}
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    return {**rows.ledger_values(entry), "seq": entry.seq, "previous": entry.previous, _HASH: entry.hash}
+
+
+def _plain(value: Any) -> str | int | bool:
+    match value:
+        case Enum():
+            return str(value.value)
+        case datetime.datetime():
+            moment = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)  # SQLite's
+            return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        case bytes():
+            return value.hex()
+        case str() | int():
+            return value
+        case _:
+            raise TypeError(type(value).__name__)
+
+
+async def head(connection: AsyncConnection, *, hold: bool = False) -> Head:
+    """Return the end of the chain; `hold`: nobody else appends before this transaction ends."""
+    row = (await connection.execute(_HELD_HEAD if hold else _HEAD)).one()
+    return Head(row.seq, row.hash)
+
+
+async def append(connection: AsyncConnection, entries: Sequence[Entry]) -> list[Entry]:
+    """Append entries at the end of the chain, as the last thing of a transaction; returns them as they are now.
+
+    All that append wait here for each other, so nothing else may be waited for afterwards.
+    """
+    end = await head(connection, hold=True)
+    chained = []
+    for entry in entries:
+        linked = replace(entry, seq=end.seq + 1, previous=end.hash)
+        linked = replace(linked, hash=digest(record(_values(linked))))
+        chained.append(linked)
+        end = Head(linked.seq, linked.hash)
+    await connection.execute(_APPEND, [_BLANK | _values(one) for one in chained])
+    await connection.execute(_MOVE_HEAD, {"last_seq": end.seq, "last_hash": end.hash})
+    return chained
+
+
+async def after(connection: AsyncConnection, seq: int, limit: int) -> list[Entry]:
+    """Return the entries that follow a number, in order."""
+    table = schema.ledger
+    query = sa.select(table).where(table.c.seq > seq).order_by(table.c.seq).limit(limit)
+    return [rows.entry_of(row) for row in (await connection.execute(query)).mappings()]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where a chain is broken."""
+
+    seq: int
+    problem: str
+
+
+class Verifier:
+    """Takes exported entries in the order they stand and says where they are not what was appended."""
+
+    def __init__(self, known: Mapping[int, bytes] | None = None) -> None:
+        """Know some entries' hashes from elsewhere."""
+        self._known = dict(known or {})
+        self.end = Head(0, ORIGIN)
+        self.checked = 0
+
+    def take(self, entry: Record) -> list[Fault]:
+        """Check the next entry; returns what is wrong with it or before it."""
+        faults = []
+        seq, claimed = _number(entry), bytes.fromhex(str(entry.get(_HASH, "")))
+        expected = self.end.seq + 1
+        if seq > expected:
+            faults.append(Fault(expected, f"{_span(expected, seq - 1)} missing"))
+        elif seq < expected:
+            faults.append(Fault(seq, f"entry {seq} stands after entry {self.end.seq}: reordered, or there twice"))
+        elif entry.get("previous") != self.end.hash.hex():
+            before = f"entry {expected - 1}" if expected > 1 else "the beginning"
+            faults.append(Fault(seq, f"entry {seq} does not follow {before}: one of the two is not what was appended"))
+        if digest({name: value for name, value in entry.items() if name != _HASH}) != claimed:
+            faults.append(Fault(seq, f"entry {seq} was changed"))
+        known = self._known.pop(seq, None)
+        if known is not None and known != claimed:
+            faults.append(Fault(seq, f"entry {seq} is not the one that was noted: the chain was made anew"))
+        self.end = Head(max(seq, self.end.seq), claimed)
+        self.checked += 1
+        return faults
+
+    def read(self, lines: Iterable[str]) -> list[Fault]:
+        """Check the lines of an export, which may begin with any entry."""
+        faults: list[Fault] = []
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line)
+                if number == 1 and _number(entry) > 1:
+                    self.end = Head(_number(entry) - 1, bytes.fromhex(entry["previous"]))
+                faults += self.take(entry)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                faults.append(Fault(self.end.seq + 1, f"line {number} is not an entry"))
+        return faults
+
+    def finish(self, end: Head | None) -> list[Fault]:
+        """Check what ends the chain, against the head where that is known."""
+        faults = []
+        if end is not None and end.seq > self.end.seq:
+            faults.append(Fault(self.end.seq + 1, f"{_span(self.end.seq + 1, end.seq)} missing at the end"))
+        elif end is not None and end != self.end:
+            faults.append(Fault(self.end.seq, f"entry {self.end.seq} is not the one that was appended last"))
+        faults += [Fault(seq, f"entry {seq}, which was noted, is missing") for seq in self._known]
+        return faults
+
+
+def _number(entry: Record) -> int:
+    seq = entry.get("seq")
+    return seq if isinstance(seq, int) else 0
+
+
+def _span(first: int, last: int) -> str:
+    return f"entry {first} is" if first == last else f"entries {first} to {last} are"

@@ -1,0 +1,159 @@
+"""The chain of the ledger: whatever is changed, removed or reordered is found, with its place."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+import json
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from centrald.storage import migration, schema
+from centrald.storage.chain import ORIGIN, Head, Record, Verifier, digest, exported
+from centrald.storage.database import Database
+from centrald.storage.ledger import Entry, Event
+from centrald.storage.migration import HEAD
+from tests.unit.centrald.world import KIOSK, NOON, World, new_id
+
+LONG = 8
+
+
+def chain(count: int = LONG) -> list[Record]:
+    made: list[Record] = []
+    for seq in range(1, count + 1):
+        previous = str(made[-1]["hash"]) if made else ORIGIN.hex()
+        entry: Record = {"seq": seq, "at": f"2026-11-22T03:00:0{seq}.000000Z", "event": "begun", "previous": previous}
+        made.append(entry | {"hash": digest(entry).hex()})
+    return made
+
+
+def rehashed(entry: Record) -> Record:
+    return entry | {"hash": digest({name: value for name, value in entry.items() if name != "hash"}).hex()}
+
+
+def problems(entries: list[Record], head: Head | None = None, known: dict[int, bytes] | None = None) -> list[str]:
+    verifier = Verifier(known)
+    faults = [fault for entry in entries for fault in verifier.take(entry)]
+    return [fault.problem for fault in [*faults, *verifier.finish(head)]]
+
+
+def end_of(entries: list[Record]) -> Head:
+    return Head(int(entries[-1]["seq"]), bytes.fromhex(str(entries[-1]["hash"])))
+
+
+def test_a_whole_chain_has_no_faults() -> None:
+    entries = chain()
+    assert problems(entries, end_of(entries)) == []
+    assert problems([], Head(0, ORIGIN)) == []
+
+
+def test_the_hash_is_what_anyone_can_compute() -> None:
+    entry: Record = {"seq": 1, "event": "begun", "kiosk": "店/s/k", "contradiction": True}
+    text = '{"contradiction":true,"event":"begun","kiosk":"店/s/k","seq":1}'
+    assert digest(entry) == hashlib.sha256(text.encode()).digest()
+
+
+def test_what_is_done_to_a_chain_is_found_where_it_was_done() -> None:
+    entries = chain()
+    head = end_of(entries)
+    changed = copy.deepcopy(entries)
+    changed[3]["event"] = "released"
+    assert problems(changed, head) == ["entry 4 was changed"]
+    changed[3] = rehashed(changed[3])
+    assert problems(changed, head) == ["entry 5 does not follow entry 4: one of the two is not what was appended"]
+    assert problems(entries[:2] + entries[4:], head) == ["entries 3 to 4 are missing"]
+    assert problems(entries[1:], head) == ["entry 1 is missing"]
+    assert problems(entries[:-2], head) == ["entries 7 to 8 are missing at the end"]
+    assert problems([], head) == ["entries 1 to 8 are missing at the end"]
+    assert problems([*entries[:2], entries[3], entries[2], *entries[4:]], head)[0] == "entry 3 is missing"
+    assert "entry 3 stands after entry 4: reordered, or there twice" in problems(
+        [*entries[:2], entries[3], entries[2], *entries[4:]], head
+    )
+    last = rehashed(entries[-1] | {"event": "released"})
+    assert problems([*entries[:-1], last], head) == ["entry 8 is not the one that was appended last"]
+
+
+def test_a_chain_that_was_made_anew_shows_to_who_noted_an_entry() -> None:
+    entries = chain()
+    noted = {5: bytes.fromhex(str(entries[4]["hash"]))}
+    forged: list[Record] = []
+    for entry in entries:
+        previous = str(forged[-1]["hash"]) if forged else ORIGIN.hex()
+        forged.append(rehashed(entry | {"previous": previous, "event": "released"}))
+    assert problems(forged, end_of(forged)) == []
+    assert problems(entries, end_of(entries), noted) == []
+    assert problems(forged, end_of(forged), noted) == ["entry 5 is not the one that was noted: the chain was made anew"]
+    assert problems(forged[:3], end_of(forged[:3]), noted) == ["entry 5, which was noted, is missing"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.permutations(range(LONG)), st.integers(0, LONG), st.sets(st.integers(0, LONG - 1)))
+def test_only_the_whole_chain_in_order_passes(order: list[int], upto: int, changed: set[int]) -> None:
+    entries = chain()
+    head = end_of(entries)
+    kept = [entries[at] | ({"n": 1} if at in changed else {}) for at in order[:upto]]
+    assert (problems(kept, head) == []) is (kept == entries)
+
+
+async def all_of(world: World) -> tuple[list[Record], Head]:
+    async with world.database.transaction() as tx:
+        return [exported(entry) for entry in await tx.entries_after(0, 1000)], await tx.ledger_head()
+
+
+async def test_what_a_whole_reset_appends_is_a_chain(world: World) -> None:
+    card = await world.card()
+    await world.reserved(card)
+    attempt = await world.checked(card)
+    await attempt.done(await attempt.write(card))
+    await attempt.release()
+    entries, head = await all_of(world)
+    assert [entry["event"] for entry in entries] == [
+        "reserved", "begun", "checked", "authorized", "reported", "released",
+    ]  # fmt: skip
+    assert problems(json.loads(json.dumps(entries)), head) == []
+
+
+async def test_those_who_append_at_once_make_one_chain(world: World) -> None:
+    await asyncio.gather(*(world.attempt() for _ in range(40)))
+    entries, head = await all_of(world)
+    assert (len(entries), head.seq) == (40, 40)
+    assert problems(entries, head) == []
+
+
+async def test_a_transaction_that_fails_leaves_no_gap(world: World) -> None:
+    async def fail() -> None:
+        async with world.database.transaction() as tx:
+            await tx.append(Entry(Event.BEGUN, tx.now))
+            raise ZeroDivisionError
+
+    await world.attempt()
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    await world.attempt()
+    entries, head = await all_of(world)
+    assert (len(entries), problems(entries, head)) == (2, [])
+
+
+async def test_the_revision_chains_what_was_there(world: World) -> None:
+    """Entries of before, with the gaps that roll-backs left."""
+    database: Database = world.database
+    await world.attempt()
+    before = await world.ledger()
+    await database.migrate("0002")
+    async with database._engine.begin() as connection:
+        row = {"seq": 7, "at": NOON, "event": "begun", "kiosk": str(KIOSK), "attempt_id": new_id()}
+        old = sa.table("ledger", *(sa.column(name, schema.ledger.c[name].type) for name in row))
+        await connection.execute(sa.insert(old).values(row))
+    await database.migrate(HEAD)
+    assert migration.revisions()[-1] == schema.REVISION
+    entries, head = await all_of(world)
+    assert [(entry["seq"], entry["event"]) for entry in entries] == [(1, "begun"), (2, "begun")]
+    assert entries[0]["attempt_id"] == before[0].attempt_id
+    assert problems(entries, head) == []
+    await world.attempt()
+    entries, head = await all_of(world)
+    assert (len(entries), problems(entries, head)) == (3, [])
