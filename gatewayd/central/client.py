@@ -27,6 +27,7 @@ from gatewayd.central.port import (
     ServiceStatus,
 )
 from gatewayd.central.settings import CentralSettings
+from gatewayd.central.sight import Sight
 from gatewayd.central.statement import reset_statement
 from gatewayd.central.wire import Observe, Wire
 from gatewayd.clock import Clock
@@ -140,11 +141,10 @@ class CentralClient:
 
     async def watch_connection(self, on_change: Callable[[], None]) -> None:
         """Tell when the connection to the centre is lost or made, for as long as the daemon runs."""
-        connected = True  # so that one that was lost before the first glance is told, too
+        sight = Sight()
         while True:
             await self._clock.sleep(GLANCE_S)
-            if self._wire.connected != connected:
-                connected = not connected
+            if sight.changed(connected=self._wire.connected, answers=self._wire.answers):
                 on_change()
 
     async def renew(self) -> bool:

@@ -47,6 +47,7 @@ class Wire:
         self._circuit = Circuit(clock.monotonic, self._circuit_changed)
         self._told_open = False  # once, not after each trial
         self._word = UNAVAILABLE  # why the last call without an answer had none
+        self.answers = 0  # so far
 
     @property
     def circuit(self) -> CircuitState:
@@ -104,6 +105,7 @@ class Wire:
         try:
             reply = await pick(self._channel.stub)(request, timeout=min(CALL_TIMEOUT_S, remaining))
             code = "OK"
+            self.answers += 1
             self._circuit.answered()
         except grpc.aio.AioRpcError as error:
             code = error.code().name
