@@ -25,7 +25,7 @@ class Citizen:
         self.user_pin = user_pin
         self.card = card
         self.slot = slot
-        self._arrived = stack.cardsim.position()
+        self.arrived = stack.cardsim.position()  # the ledger's newest entry before
 
     def reserve(self) -> str:
         """Reserve at home and return the reservation's id. Raises NotReserved when the centre refuses."""
@@ -97,9 +97,9 @@ class Citizen:
 
     def commands(self) -> list[str]:
         """The commands that all cards were sent since this citizen came, oldest first."""
-        return self.stack.cardsim.commands(self._arrived)
+        return self.stack.cardsim.commands(self.arrived)
 
     def verifications(self) -> int:
         """The VERIFY commands that carried a value, on all cards, since this citizen came."""
-        entries = self.stack.cardsim.entries(self._arrived)
+        entries = self.stack.cardsim.entries(self.arrived)
         return sum("[" in entry["apdu"] for entry in entries if entry.get("command") == "VERIFY")
