@@ -68,6 +68,7 @@ class PrivatePcscd:
         self._folder: Path | None = None
         self._lock: int | None = None
         self._process: Process | None = None
+        self._plugged: list[VirtualReader] = []
         self.readers: dict[str, VirtualReader] = {}
 
     @property
@@ -137,10 +138,16 @@ class PrivatePcscd:
             self._process.wait()
             self._process = None
 
-    def resume(self) -> None:
-        """Start the service again after `stop` or `kill`: same socket path, same readers, same ports."""
+    def resume(self, readers: Sequence[str] | None = None, *, wait: bool = True) -> None:
+        """Start the service again after `stop` or `kill`: same socket path, same ports.
+
+        With `readers` it has those only; without, all that there were at first. Without `wait` it need not have found
+        them yet.
+        """
+        self._write_configuration(self._names if readers is None else readers)
         self._launch()
-        self._wait_for_readers()
+        if wait:
+            self._wait_for_readers()
 
     def restart(self) -> None:
         """Stop the service and start it again on the same paths."""
@@ -194,16 +201,20 @@ class PrivatePcscd:
                 os.chown(path, NOBODY, NOBODY)
 
     def _configure(self) -> None:
-        self.readers = {}
-        entries = []
-        for name, port in zip(self._names, free_port_pairs(len(self._names)), strict=True):
-            self.readers[name] = VirtualReader(f"{name} 00 00", port)
-            entries.append(
-                f'FRIENDLYNAME "{name}"\n'
-                f"DEVICENAME /dev/null:{port}\n"
-                f"LIBPATH {self.directory}/{name}.so\n"
-                f"CHANNELID {port}\n"
-            )
+        ports = zip(self._names, free_port_pairs(len(self._names)), strict=True)
+        self.readers = {name: VirtualReader(f"{name} 00 00", port) for name, port in ports}
+        self._write_configuration(self._names)
+
+    def _write_configuration(self, names: Sequence[str]) -> None:
+        """Say which readers are plugged in; a running service does not look again."""
+        self._plugged = [self.readers[name] for name in names]
+        entries = [
+            f'FRIENDLYNAME "{name}"\n'
+            f"DEVICENAME /dev/null:{self.readers[name].port}\n"
+            f"LIBPATH {self.directory}/{name}.so\n"
+            f"CHANNELID {self.readers[name].port}\n"
+            for name in names
+        ]
         (self.directory / "conf/readers").write_text("\n".join(entries))
 
     def _launch(self) -> None:
@@ -233,7 +244,7 @@ class PrivatePcscd:
         self._wait_for_readers("--empty")
 
     def _wait_for_readers(self, *options: str) -> None:
-        names = [reader.name for reader in self.readers.values()]
+        names = [reader.name for reader in self._plugged]
         script = Path(__file__).with_name("readers.py")
         run([sys.executable, script, *options, *names], env=self.environment)
 
