@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.rig.manager import Manager
 from tests.rig.parts import Gatewayd
 from tests.rig.process import BIN, RigError
 from tests.rig.site import Site
@@ -16,29 +16,6 @@ from tests.rig.site import Site
 EX_CONFIG = 78  # sysexits(3)
 SECONDS = 10.0
 NOWHERE = "127.0.0.1:9"  # the discard service, which nobody offers
-
-
-class Manager:
-    """A service manager's end of sd_notify(3)."""
-
-    def __init__(self, path: Path) -> None:
-        self.address = str(path)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(self.address)
-        self._socket.settimeout(SECONDS)
-        self.told: list[str] = []
-
-    def until(self, wanted: Callable[[str], bool]) -> str:
-        """Wait for a line that is wanted, and return it. Raises TimeoutError."""
-        while True:
-            for line in self._socket.recv(4096).decode().splitlines():
-                self.told.append(line)
-                if wanted(line):
-                    return line
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
 
 @pytest.fixture
