@@ -178,6 +178,10 @@ async def test_status_in_words() -> None:
     assert code == ExitCode.UNAVAILABLE
     assert texts.READINESS_PROBLEMS["READINESS_PROBLEM_OUT_OF_HOURS"] in out
     assert "Sun 2026-11-22 06:30:00 (Asia/Tokyo)" in out
+    assert "Centre" not in out
+    out, _, _ = await run(["status"], Daemon(statuses=[Status(central_detail="dns, circuit open")]))
+    assert "Centre" in out
+    assert "dns, circuit open" in out
 
 
 async def test_status_is_watched_until_the_daemon_goes() -> None:
