@@ -18,10 +18,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from centrald.errors import AlreadyThere, ConfigError
-from centrald.rules.model import Procedure, Transcript
+from centrald.rules.model import DIVERSIFICATION_BYTES, Procedure, Transcript
 
 MASTER_KEY_BYTES = 32  # AES-256
-DIVERSIFICATION_BYTES = 10  # GPC_SPE_014 7.1.1.6, key diversification data
 CHALLENGE_BYTES = 8  # GPC_SPE_014 6.2.2: S8 mode
 MAC_BYTES = 8  # GPC_SPE_014 5.1: S8 mode
 CHAINING_BYTES = 16  # GPC_SPE_014 6.2.3: MAC chaining value

@@ -146,11 +146,7 @@ def add(directory: Path, first: str, ring: str, new: Generation) -> Generation:
     Its versions come after those of every other generation. From version 1 it takes the place of `keys.master`.
     """
     path = directory / ring
-    known = generations(directory, first, ring)
-    newest = known[-1].from_version
-    fresh = not path.exists() and new.from_version == FIRST_VERSION
-    if new.from_version <= newest and not fresh:
-        raise AlreadyThere(f"a new generation begins above version {newest}, where the last one begins")
+    refuse_unless_next(directory, first, ring, new.from_version)
     tokens: dict[tuple[str, str], Token] = {}
     try:
         new = _with_check_value(new, check_value(_open(directory, new, tokens)))
@@ -163,6 +159,27 @@ def add(directory: Path, first: str, ring: str, new: Generation) -> Generation:
     temporary.replace(path)
     generations(directory, first, ring)
     return new
+
+
+def refuse_unless_next(directory: Path, first: str, ring: str, from_version: int) -> None:
+    """Raise AlreadyThere unless a new generation may begin at this version: above all others, or as the very first."""
+    newest = generations(directory, first, ring)[-1].from_version
+    if from_version <= newest and not (from_version == FIRST_VERSION and not (directory / ring).exists()):
+        raise AlreadyThere(f"a new generation begins above version {newest}, where the last one begins")
+
+
+def generate(directory: Path, new: Generation) -> None:
+    """Make the key of a generation in its place; raises AlreadyThere, ConfigError."""
+    place = new.token
+    if place is None:
+        assert new.file is not None
+        FileMasterKey.create(directory / new.file)
+        return
+    token = Token(place.module, place.token, read_pin(directory / place.pin))
+    try:
+        token.generate(place.key)
+    finally:
+        token.close()
 
 
 def check_value(key: MasterKey) -> str:

@@ -40,7 +40,7 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Show at most so ma
 DEFAULT_DIRECTORY = Path("/var/lib/centrald")
 EXIT_CODES = (
     "Exit codes: 0 done, 1 refused (exists already, not known, or a check failed), 2 wrong usage, 3 configuration, "
-    "4 failure."
+    "4 failure, 5 done in part."
 )
 
 
@@ -52,6 +52,7 @@ class Exit(IntEnum):
     USAGE = 2
     CONFIGURATION = 3
     FAILURE = 4
+    PARTLY = 5  # some lines of a file were not taken
 
 
 def transact(directory: Path, work: Callable[[Transaction], Awaitable[_T]]) -> _T:

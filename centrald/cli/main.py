@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from centrald.cli import card, doubt, fleet, kiosk, ledger, maintenance, migrate, reservation
+from centrald.cli import card, crl, doubt, exchange, fleet, keys, kiosk, ledger, maintenance, migrate, reservation
 from centrald.cli.common import DEFAULT_DIRECTORY, EXIT_CODES, AsJson, Directory, Exit, show_one
 from centrald.errors import AlreadyThere, CentralError, ConfigError, NotThere, Refused
 
@@ -26,6 +26,10 @@ app.add_typer(fleet.stores, name="store")
 app.add_typer(kiosk.app, name="kiosk")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(card.app, name="card")
+card.app.command("import")(exchange.import_cards)
+card.app.command("export")(exchange.export_cards)
+app.add_typer(crl.app, name="crl")
+app.add_typer(keys.app, name="keys")
 app.add_typer(reservation.app, name="reservation")
 app.command()(doubt.doubts)
 app.add_typer(ledger.app, name="ledger")

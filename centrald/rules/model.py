@@ -12,6 +12,7 @@ FURTHER_WRITE = datetime.timedelta(seconds=120)  # a further write after an auth
 SILENCE = datetime.timedelta(minutes=20)  # an authorised write unreported for so long is in doubt
 CHALLENGE_LIFE = datetime.timedelta(minutes=5)  # of a phone's challenge
 MAX_WRITES = 3  # writes of one attempt
+DIVERSIFICATION_BYTES = 10  # GPC_SPE_014 7.1.1.6, key diversification data
 
 
 class Procedure(IntEnum):

@@ -42,7 +42,7 @@ def brought_in(label: str, value: bytes, *, may_leave: bool = False) -> dict[Att
 
 
 def make(directory: Path, *labels: str) -> list[SoftToken]:
-    """Make tokens. Once in a process, and before its first use: the library looks for them only then."""
+    """Make tokens, and let the library forget those it knew: it looks for them only once."""
     folder = directory / "tokens"
     folder.mkdir(parents=True)
     configuration = directory / "softhsm2.conf"
@@ -52,4 +52,5 @@ def make(directory: Path, *labels: str) -> list[SoftToken]:
     for token in tokens:
         command = ["softhsm2-util", "--init-token", "--free", "--label", token.label, "--pin", token.pin]
         subprocess.run([*command, "--so-pin", "0815"], check=True, capture_output=True, timeout=SECONDS)
+    pkcs11.lib(MODULE).reinitialize()
     return tokens
