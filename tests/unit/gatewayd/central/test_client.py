@@ -19,6 +19,7 @@ from jpkireset.central.v1 import common_pb2
 from jpkireset.central.v1 import kiosk_service_pb2 as pb
 from jpkireset.central.v1 import kiosk_service_pb2_grpc as pb_grpc
 
+from gatewayd.central.circuit import CircuitState
 from gatewayd.central.client import CentralClient
 from gatewayd.central.port import Begun, Report, ReservationState, Verdict, WriteOutcome
 from gatewayd.central.settings import CentralSettings
@@ -297,3 +298,40 @@ async def test_the_expected_name_can_be_given(
         await client.release_attempt(ATTEMPT)
     assert len(centre.heard) == heard
     await client.close()
+
+
+async def test_a_connection_that_is_made_or_was_never_there_is_told(centre: Centre, pki: Pki) -> None:
+    clock, told = FakeClock(), 0
+
+    def tell() -> None:
+        nonlocal told
+        told += 1
+
+    client = CentralClient(CentralSettings(centre.address, pki.kiosk, pki.kiosk_key, pki.authority), clock)
+    watching = asyncio.create_task(client.watch_connection(tell))
+    await clock.advance(3)
+    assert told == 1
+    centre.script = [pb.ReleaseAttemptResponse()]
+    await client.release_attempt(ATTEMPT)
+    await clock.advance(3)
+    assert told == 2
+    watching.cancel()
+    await client.close()
+
+
+async def test_an_open_circuit_keeps_steps_back_and_no_reports(
+    centre: Centre, client: CentralClient, clock: QuickClock
+) -> None:
+    centre.script = [grpc.StatusCode.UNAVAILABLE]
+    while client.circuit is CircuitState.CLOSED:
+        with pytest.raises(CentralUnavailable):
+            await client.service_status()
+    heard = len(centre.heard)
+    with pytest.raises(CentralUnavailable) as caught:
+        await client.begin_attempt(ATTEMPT)
+    assert caught.value.detail == "unavailable"
+    assert len(centre.heard) == heard
+    centre.script = [pb.ReleaseAttemptResponse(), pb.BeginAttemptResponse(challenge=bytes(32), now=now(clock))]
+    await client.release_attempt(ATTEMPT)
+    await client.begin_attempt(ATTEMPT)  # an answer to a report closes the circuit
+    assert len(centre.heard) > heard + 1
