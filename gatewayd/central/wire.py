@@ -124,6 +124,9 @@ class Wire:
             if task is not None and task.cancelling():
                 raise
             raise CentralUnavailable(UNAVAILABLE) from None  # the channel was closed under the call
+        except Exception:
+            self._circuit.given_up()
+            raise
         finally:
             if self._observe is not None:
                 name = request.DESCRIPTOR.name.removesuffix("Request")

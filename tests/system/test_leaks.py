@@ -19,7 +19,7 @@ ATTEMPTS = int(os.environ.get("SOAK_ATTEMPTS", "5"))
 CONNECTS = int(os.environ.get("SOAK_CONNECTS", "300"))
 WARM_UP = 3  # rounds after which caches and pools are what they will be
 SETTLE_S = 10.0
-GROWTH_KIB = 3 * 1024  # in all, whatever the number of rounds
+GROWTH_KIB = 3 * 1024  # in all, whatever the number of rounds; SQLite keeps up to 2 MiB of the growing journal
 LOOKS = 10  # lines of a long run
 
 
