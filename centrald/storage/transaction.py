@@ -114,6 +114,8 @@ class Transaction:
         if row is None:
             return None
         self._recorded[row["id"]] = row["state"]
+        if row["current_attempt"] is None:  # no card ever passed a check here, so nothing was written under it
+            return rows.reservation_of(row, ())
         found = await self._all(statements.WRITES_AND_REPORTS, {"reservation_id": row["id"]})
         return rows.reservation_of(row, found)
 
