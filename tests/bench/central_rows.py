@@ -23,7 +23,9 @@ _SEED = {
         FROM counted""",
 }
 _ROWS = """
-    INSERT INTO card SELECT 'aa', s, s, '{past}', '{future}', substr(data, 1, 10), '{{"signing_password": 49}}',
+    INSERT INTO card (authority_key_id, serial, signing_certificate_serial, signing_not_before, signing_not_after,
+            diversification_data, key_versions, user_revoked, signing_revoked)
+        SELECT 'aa', s, s, '{past}', '{future}', substr(data, 1, 10), '{{"signing_password": 49}}',
         {false}, {false} FROM seed;
     INSERT INTO reservation (id, authority_key_id, serial, procedure, created_at, expires_at, face_match, challenge,
             content, closed, current_attempt, newest, state)
@@ -42,6 +44,8 @@ _ROWS = """
         SELECT '{past}', event, 'c/s/k0', a, r
         FROM seed, (SELECT 'reserved' AS event UNION ALL SELECT 'authorized' UNION ALL SELECT 'reported') AS events;
     DROP TABLE seed"""
+_HEAD = "UPDATE ledger_head SET seq = (SELECT max(seq) FROM ledger)"  # what is not chained is before the chain
+""
 _WORDS = {
     "postgresql": {"true": "TRUE", "false": "FALSE", "past": "2026-01-01T00:00:00Z", "future": "2031-01-01T00:00:00Z"},
     "sqlite": {"true": "1", "false": "0", "past": "2026-01-01 00:00:00.000000", "future": "2031-01-01 00:00:00.000000"},
@@ -55,7 +59,7 @@ def fill_postgres(server: Postgres, database: str, count: int) -> None:
         seed = _SEED["postgresql"].format(first=first, last=last)
         rows = _ROWS.format(**_WORDS["postgresql"])
         server.execute(f"SET session_replication_role = replica; {seed}; {rows}", database, seconds=300)
-    for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+    for statement in (_HEAD, "VACUUM ANALYZE", "CHECKPOINT"):
         server.execute(statement, database, seconds=300)
 
 
@@ -66,6 +70,6 @@ def fill_sqlite(path: Path, count: int) -> None:
     for first in range(0, count, BLOCK):
         seed = _SEED["sqlite"].format(first=first, last=min(count, first + BLOCK) - 1)
         connection.executescript(f"BEGIN; {seed}; {_ROWS.format(**_WORDS['sqlite'])}; COMMIT")
-    connection.execute("ANALYZE")
+    connection.executescript(f"{_HEAD}; ANALYZE")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
