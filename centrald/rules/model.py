@@ -43,7 +43,7 @@ class Refusal(Enum):
 
 
 class Fault(Enum):
-    """What is wrong with a certificate: finer than the refusal a kiosk is told, for the log."""
+    """What is wrong with a certificate: finer than the refusal a kiosk is told, for the ledger and the log."""
 
     MALFORMED = "malformed"
     WRONG_AUTHORITY = "wrong_authority"

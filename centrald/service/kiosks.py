@@ -18,6 +18,7 @@ from centrald.rules.model import (
     Attempt,
     CertificateId,
     Check,
+    Fault,
     KioskId,
     Outcome,
     Procedure,
@@ -126,17 +127,20 @@ class KioskCalls:
         procedure = _procedure(attempt)
         signed = statement(Purpose.RESET, procedure, attempt.id, str(kiosk), attempt.challenge)
         proof = await prove(tx, self._trust, procedure, signed, certificate, signature)
-        if proof.fault is not None:
-            _log.info("certificate refused", extra={"attempt_id": attempt.id, "fault": proof.fault.value})
         newest = None
         if proof.refusal is None and proof.card is not None:
             newest = await tx.newest_reservation(proof.card.certificate, procedure)
         host_challenges = tuple(secrets.token_bytes(CHALLENGE_BYTES) for _ in range(MAX_WRITES))
         attempt, changed = rules.checked(attempt, proof, newest, host_challenges, tx.now)
-        return await self._save_check(tx, attempt, newest, changed)
+        return await self._save_check(tx, attempt, newest, changed, proof.fault)
 
     async def _save_check(
-        self, tx: Transaction, attempt: Attempt, before: Reservation | None, after: Reservation | None
+        self,
+        tx: Transaction,
+        attempt: Attempt,
+        before: Reservation | None,
+        after: Reservation | None,
+        fault: Fault | None,
     ) -> Check:
         assert attempt.check is not None
         state = None
@@ -156,6 +160,7 @@ class KioskCalls:
                 state_before=state,
                 state_after=state,
                 refusal=attempt.check.refusal,
+                detail=fault.value if fault and fault.refusal is attempt.check.refusal else None,
             )
         )
         return attempt.check
@@ -187,14 +192,16 @@ class KioskCalls:
             self._guard.admit(check.certificate, kiosk, tx.now)
         procedure = _procedure(attempt)
         host_challenge = check.host_challenges[n - 1]
+        why = self._trust.standing(card, procedure, tx.now)
         evidence = rules.Evidence(
             *await self._channels.judge(procedure, card, check.key_version, host_challenge, card_answer),
-            refusal_of(self._trust.standing(card, procedure, tx.now)),
+            refusal_of(why),
         )
         answer = rules.authorize(attempt, reservation, n, card_answer, evidence, tx.now)
         judged = None
         if not answer.repeated:
-            await self._save_authorization(tx, attempt, n, reservation, answer)
+            fault = why if isinstance(why, Fault) and answer.refusal is why.refusal else None
+            await self._save_authorization(tx, attempt, n, reservation, answer, fault)
             if answer.refusal in (None, Refusal.CARD_NOT_GENUINE):
                 judged = _Judged(check.certificate, reservation.id, tx.now)
         if answer.refusal is not None:
@@ -203,7 +210,13 @@ class KioskCalls:
         return await self._channels.hand_over(procedure, answer.transcript), judged
 
     async def _save_authorization(
-        self, tx: Transaction, attempt: Attempt, n: int, before: Reservation, answer: rules.Authorization
+        self,
+        tx: Transaction,
+        attempt: Attempt,
+        n: int,
+        before: Reservation,
+        answer: rules.Authorization,
+        fault: Fault | None,
     ) -> None:
         await tx.save_reservation(before, answer.reservation)
         write = rules.find_write(answer.reservation, attempt.id, n)
@@ -218,6 +231,7 @@ class KioskCalls:
                 state_before=state_of(before, tx.now),
                 state_after=state_of(answer.reservation, tx.now),
                 refusal=answer.refusal,
+                detail=fault and fault.value,
                 transcript=write.transcript if write else None,
             )
         )
