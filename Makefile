@@ -41,6 +41,10 @@ soak: ready  ## attempts and connections by the thousand, with what they leave; 
 	@SOAK_ATTEMPTS=$${SOAK_ATTEMPTS:-2000} SOAK_CONNECTS=$${SOAK_CONNECTS:-10000} \
 		$(BIN)/python -m pytest --capture=no tests/system/test_leaks.py tests/unit/gatewayd/session/test_leaks.py $(PYTEST_ARGS)
 
+.PHONY: bench-central
+bench-central: ready  ## whole attempts a second through the centre, on both databases; BENCH_ARGS="--only sqlite"
+	$(BIN)/python -m tests.bench.central $(BENCH_ARGS)
+
 .PHONY: lint
 lint: ready  ## the same without the tests
 	@$(MAKE) --keep-going -j1 check-format check-lint check-types check-imports check-protos
