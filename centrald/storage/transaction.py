@@ -23,6 +23,7 @@ from centrald.storage.fleet import Fleet
 from centrald.storage.ledger import Entry, Event
 from centrald.storage.maintenance import Maintenance
 from centrald.storage.overview import Overview
+from centrald.storage.retention import Retention
 
 
 class Transaction:
@@ -36,6 +37,7 @@ class Transaction:
         self.fleet = Fleet(connection, now)
         self.maintenance = Maintenance(connection, now)
         self.overview = Overview(connection, now)
+        self.retention = Retention(connection, now)
 
     async def _one(
         self, query: sa.Select[*tuple[object, ...]], values: rows.Values | None = None
