@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from centrald.cli import card, crl, doubt, exchange, fleet, keys, kiosk, ledger, maintenance, migrate, reservation
+from centrald.cli import (
+    card,
+    crl,
+    doubt,
+    exchange,
+    fleet,
+    keys,
+    kiosk,
+    ledger,
+    maintenance,
+    migrate,
+    purge,
+    reservation,
+)
 from centrald.cli.common import DEFAULT_DIRECTORY, EXIT_CODES, AsJson, Directory, Exit, show_one
 from centrald.errors import AlreadyThere, CentralError, ConfigError, NotThere, Refused
 
@@ -34,6 +47,7 @@ app.add_typer(reservation.app, name="reservation")
 app.command()(doubt.doubts)
 app.add_typer(ledger.app, name="ledger")
 app.command()(migrate.migrate)
+app.command()(purge.purge)
 
 
 @app.command()
