@@ -2,83 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from jpkireset.gateway.v1 import reason_pb2 as reasons
-from jpkireset.gateway.v1.gateway_service_pb2 import Attempt as Record
-from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_LIFT, OUTCOME_DONE, OUTCOME_UNKNOWN, View
+from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_LIFT, OUTCOME_DONE
 
 from tests.rig import metrics
 from tests.rig.citizen import PHONE, Citizen
-from tests.rig.front_end import FINISHED, PLACE_SAME, REMOVE_CARD, RESOLVING, Attempt, FrontEnd
+from tests.rig.doubt import (
+    DONE,
+    UNKNOWN,
+    WRITE,
+    given_up,
+    held_before_the_change,
+    resolving,
+    told,
+    torn_write,
+    until_resolved,
+    until_written,
+    writes,
+)
+from tests.rig.front_end import FINISHED, REMOVE_CARD, RESOLVING, FrontEnd
 from tests.rig.parts import Gatewayd
 from tests.rig.pcscd import PHONE as PHONE_READER
 from tests.rig.site import CHAIN, STORE
 from tests.rig.stack import Stack
 
-WRITE = "reset_retry_counter"
 OTHER_CARD = "forgotten"
 CONDITIONS_NOT_SATISFIED = "6985"
-PATIENCE_S = 20.0
-POLL_S = 0.02
-UNKNOWN = (OUTCOME_UNKNOWN, reasons.REASON_OUTCOME_UNRESOLVED)
-
-
-def told(view: View) -> tuple[int, int]:
-    """The outcome that is shown, and why."""
-    return view.outcome, view.reason
-
-
-def writes(citizen: Citizen, attempt: Attempt) -> list[tuple[Any, ...]]:
-    """What the centre holds of an attempt's writes: number, outcome, verdict, and the reservation's state after it."""
-    return [
-        (entry["n"], entry["outcome"], entry.get("verdict"), entry["state_after"])
-        for entry in citizen.stack.centrald.ledger(attempt.id)
-        if entry["event"] == "reported"
-    ]
-
-
-async def until_written(citizen: Citizen, attempt: Attempt, count: int) -> list[tuple[Any, ...]]:
-    """Wait until so many reports of an attempt are with the centre."""
-    async with asyncio.timeout(PATIENCE_S):
-        while len(found := writes(citizen, attempt)) < count:
-            await asyncio.sleep(POLL_S)
-    return found
-
-
-async def resolving(attempt: Attempt) -> View:
-    """Wait until the same card is asked for; a card that still lies there is to be lifted first."""
-    return await attempt.until_view(lambda view: view.state == RESOLVING and view.card_request == PLACE_SAME)
-
-
-async def torn_write(citizen: Citizen, password: str) -> Attempt:
-    """Reserve and reset, and lift the card too early: it has the new password, and its answer is lost."""
-    citizen.reserve()
-    attempt = await citizen.to_password()
-    with citizen.stack.cardsim.fault(WRITE, "tear"):
-        await attempt.new_password(password)
-        await resolving(attempt)
-    assert citizen.references["signing_password"]["value"] == password
-    return attempt
-
-
-async def given_up(citizen: Citizen, attempt: Attempt) -> None:
-    """Cancel instead of placing the card again."""
-    await attempt.cancel()
-    assert told(await attempt.end()) == UNKNOWN
-
-
-async def until_resolved(front: FrontEnd, attempt: Attempt) -> Record:
-    """Wait until the daemon knows that an attempt was done after all."""
-    async with asyncio.timeout(PATIENCE_S):
-        while (record := await front.attempt_record(attempt.id)).outcome != OUTCOME_DONE:
-            await asyncio.sleep(POLL_S)
-    return record
 
 
 # --- at the same kiosk ------------------------------------------------------------------------------------------------
@@ -100,7 +53,7 @@ async def test_first_write_is_applied_and_the_second_is_refused(citizen: Citizen
     assert citizen.references["signing_password"]["value"] == new_password
 
     again = await citizen.reset(new_password)
-    assert told(again.view) == (OUTCOME_DONE, reasons.REASON_UNSPECIFIED)
+    assert told(again.view) == DONE
     await citizen.leave(again)
 
 
@@ -132,7 +85,7 @@ async def test_another_card_is_only_looked_at(citizen: Citizen, new_password: st
     citizen.lift()
     await resolving(attempt)
     citizen.place()
-    assert told(await attempt.until(REMOVE_CARD)) == (OUTCOME_DONE, reasons.REASON_UNSPECIFIED)
+    assert told(await attempt.until(REMOVE_CARD)) == DONE
     await citizen.leave(attempt)
     assert citizen.verifications() == 1
 
@@ -155,7 +108,7 @@ async def test_receipt_that_proves_nothing(
     citizen.lift()
     await resolving(attempt)
     citizen.place()
-    assert told(await attempt.until(REMOVE_CARD)) == (OUTCOME_DONE, reasons.REASON_UNSPECIFIED)
+    assert told(await attempt.until(REMOVE_CARD)) == DONE
     await citizen.leave(attempt)
     assert await until_written(citizen, attempt, 2) == [(1, *first, "in_doubt"), (2, "done", "valid", "used")]
     now = metrics.value(metrics.scrape(citizen.stack.gatewayd.metrics_url), "gatewayd_receipts_refused_total")
@@ -204,7 +157,7 @@ async def test_resolved_at_another_kiosk(citizen: Citizen, second_kiosk: Gateway
         second = await there.to_password()
         assert second.view.in_doubt
         await second.new_password(new_password)
-        assert told(await second.until(REMOVE_CARD)) == (OUTCOME_DONE, reasons.REASON_UNSPECIFIED)
+        assert told(await second.until(REMOVE_CARD)) == DONE
         await there.leave(second)
 
     record = await citizen.front.attempt_record(attempt.id)
@@ -219,18 +172,13 @@ async def test_receipt_that_comes_after_another_attempt_began(
     citizen: Citizen, second_kiosk: Gatewayd, new_password: str
 ) -> None:
     """The first kiosk has the card's receipt and dies before it could send it; the second attempt ends in doubt."""
-    stack, cardsim = citizen.stack, citizen.stack.cardsim
+    stack = citizen.stack
     citizen.reserve()
-    attempt = await citizen.to_password()
-    muted = cardsim.plan("external_authenticate", "mute")
-    await attempt.new_password(new_password)
-    async with asyncio.timeout(PATIENCE_S):
-        while not cardsim.struck(muted):
-            await asyncio.sleep(POLL_S)
+    attempt = await held_before_the_change(citizen, new_password)
     stack.centrald.stop()
     try:
-        cardsim.release()
-        assert told(await attempt.until(REMOVE_CARD)) == (OUTCOME_DONE, reasons.REASON_UNSPECIFIED)
+        stack.cardsim.release()
+        assert told(await attempt.until(REMOVE_CARD)) == DONE
         stack.gatewayd.kill()
     finally:
         stack.centrald.start()

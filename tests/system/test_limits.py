@@ -6,14 +6,25 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 from jpkireset.gateway.v1 import reason_pb2 as reasons
-from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_LIFT, OUTCOME_DONE, OUTCOME_NOT_DONE, OUTCOME_UNKNOWN
+from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_LIFT, OUTCOME_NOT_DONE
 
 from tests.rig.citizen import Citizen
-from tests.rig.front_end import ADMITTING, FINISHED, PLACE_SAME, REMOVE_CARD, RESOLVING, Attempt
+from tests.rig.doubt import (
+    DONE,
+    UNKNOWN,
+    WRITE,
+    resolving,
+    told,
+    torn_write,
+    until_resolved,
+    until_struck,
+    until_written,
+)
+from tests.rig.front_end import ADMITTING, FINISHED, REMOVE_CARD, RESOLVING, Attempt
 from tests.rig.process import ROOT
 from tests.rig.site import Site
 from tests.rig.stack import Stack
@@ -21,11 +32,7 @@ from tests.rig.stack import Stack
 T = TypeVar("T")
 
 LEAPING = (sys.executable, "-P", ROOT / "tests/rig/leap.py")
-WRITE = "reset_retry_counter"
-PATIENCE_S = 20.0
-POLL_S = 0.02
-UNKNOWN = (OUTCOME_UNKNOWN, reasons.REASON_OUTCOME_UNRESOLVED)
-DONE = (OUTCOME_DONE, reasons.REASON_UNSPECIFIED)
+LATE = [(1, "unknown", None, "in_doubt"), (1, "done", "valid", "used")]
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +64,6 @@ async def ended(citizen: Citizen, attempt: Attempt) -> tuple[int, int]:
     record = await citizen.front.attempt_record(attempt.id)
     assert (record.outcome, record.reason) == (view.outcome, view.reason)
     return view.outcome, view.reason
-
-
-async def muted(citizen: Citizen, fault: int) -> None:
-    """Wait until the card has fallen silent."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not citizen.stack.cardsim.struck(fault):
-            await asyncio.sleep(POLL_S)
 
 
 @pytest.mark.reason("NO_CARD")
@@ -100,7 +100,7 @@ async def test_verify_whose_answer_is_too_late(citizen: Citizen) -> None:
     attempt = await citizen.to_pin()
     fault = citizen.stack.cardsim.plan("verify", "mute")
     await attempt.user_pin(citizen.user_pin)
-    await muted(citizen, fault)
+    await until_struck(citizen, fault)
     leap(citizen)
     await attempt.until(REMOVE_CARD)
     citizen.stack.cardsim.release()
@@ -118,33 +118,18 @@ async def silent_write(citizen: Citizen, password: str) -> Attempt:
     attempt = await citizen.to_password()
     fault = citizen.stack.cardsim.plan(WRITE, "mute")
     await attempt.new_password(password)
-    await muted(citizen, fault)
+    await until_struck(citizen, fault)
     leap(citizen)
     view = await attempt.until(RESOLVING)
     assert (view.card_request, view.outcome) == (CARD_REQUEST_LIFT, 0)
     return attempt
 
 
-async def reports(citizen: Citizen, attempt: Attempt, count: int) -> list[tuple[Any, ...]]:
-    """Wait until the centre has so many reports of an attempt, and return number, outcome and verdict of each."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            entries = citizen.stack.centrald.ledger(attempt.id)
-            found = [entry for entry in entries if entry["event"] == "reported"]
-            if len(found) >= count:
-                return [(entry["n"], entry["outcome"], entry.get("verdict")) for entry in found]
-            await asyncio.sleep(POLL_S)
-
-
 async def test_same_card_is_not_placed_again(citizen: Citizen, new_password: str) -> None:
-    citizen.reserve()
-    attempt = await citizen.to_password()
-    with citizen.stack.cardsim.fault(WRITE, "tear"):
-        await attempt.new_password(new_password)
-        await attempt.until_view(lambda view: view.state == RESOLVING and view.card_request == PLACE_SAME)
+    attempt = await torn_write(citizen, new_password)
     leap(citizen)
     assert await ended(citizen, attempt) == UNKNOWN
-    assert await reports(citizen, attempt, 1) == [(1, "unknown", None)]
+    assert await until_written(citizen, attempt, 1) == [(1, "unknown", None, "in_doubt")]
     assert citizen.commands().count("RESET RETRY COUNTER") == 1
 
 
@@ -154,7 +139,7 @@ async def test_late_answer_of_the_change_resolves_it(citizen: Citizen, new_passw
     citizen.stack.cardsim.release()
     await attempt.until(REMOVE_CARD)
     assert await ended(citizen, attempt) == DONE
-    assert await reports(citizen, attempt, 2) == [(1, "unknown", None), (1, "done", "valid")]
+    assert await until_written(citizen, attempt, 2) == LATE
     assert citizen.commands().count("RESET RETRY COUNTER") == 1
 
 
@@ -162,14 +147,12 @@ async def test_answer_of_the_change_after_the_end_resolves_it(citizen: Citizen, 
     attempt = await silent_write(citizen, new_password)
     await attempt.cancel()
     view = await attempt.until(REMOVE_CARD)
-    assert (view.outcome, view.reason) == UNKNOWN
+    assert told(view) == UNKNOWN
     citizen.stack.cardsim.release()
-    assert await reports(citizen, attempt, 2) == [(1, "unknown", None), (1, "done", "valid")]
-    async with asyncio.timeout(PATIENCE_S):
-        while (await citizen.front.attempt_record(attempt.id)).outcome != OUTCOME_DONE:
-            await asyncio.sleep(POLL_S)
+    assert await until_written(citizen, attempt, 2) == LATE
+    await until_resolved(citizen.front, attempt)
     view = await citizen.leave(attempt)
-    assert (view.outcome, view.reason) == UNKNOWN, "a view that was shown is not taken back"
+    assert told(view) == UNKNOWN, "a view that was shown is not taken back"
 
 
 async def test_mute_card_that_is_lifted_and_placed_again_is_written_once_more(
@@ -177,8 +160,8 @@ async def test_mute_card_that_is_lifted_and_placed_again_is_written_once_more(
 ) -> None:
     attempt = await silent_write(citizen, new_password)
     citizen.lift()
-    await attempt.until_view(lambda view: view.card_request == PLACE_SAME)
+    await resolving(attempt)
     citizen.place()
     await attempt.until(REMOVE_CARD)
     assert await ended(citizen, attempt) == DONE
-    assert await reports(citizen, attempt, 2) == [(1, "unknown", None), (2, "done", "valid")]
+    assert await until_written(citizen, attempt, 2) == [(1, "unknown", None, "in_doubt"), (2, "done", "valid", "used")]
