@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 from zoneinfo import ZoneInfo
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given, settings
 
 from centrald.rules.hours import Hours, Window, minutes, opening
 from centrald.rules.model import Refusal
@@ -73,3 +75,35 @@ def test_a_window_within_a_day_leaves_both_ends_open() -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
         minutes(text)
+
+
+MINUTE = datetime.timedelta(minutes=1)
+MIDNIGHT = tokyo("2026-11-22T00:00")
+MOMENTS = st.integers(0, 3 * 24 * 60).map(lambda count: MIDNIGHT + count * MINUTE)
+WINDOWS = st.lists(
+    st.builds(lambda start, length: Window(start, start + length * MINUTE), MOMENTS, st.integers(1, 36 * 60)),
+    max_size=3,
+)
+
+
+@given(MOMENTS, st.integers(0, 24 * 60 - 1), st.integers(1, 24 * 60), WINDOWS)
+@settings(derandomize=True, database=None, max_examples=300)
+def test_open_is_within_hours_and_without_maintenance(
+    now: datetime.datetime, opens: int, length: int, windows: list[Window]
+) -> None:
+    hours = Hours(opens, min(opens + length, 24 * 60), TOKYO, tuple(windows))
+    judged = opening(hours, now)
+    minute = now.hour * 60 + now.minute
+    in_hours = opens <= minute < hours.closes
+    maintained = any(window.start <= now < window.end for window in windows)
+    assert judged.refusal is (
+        None if in_hours and not maintained else Refusal.MAINTENANCE if in_hours else Refusal.OUT_OF_HOURS
+    )
+    if judged.closes_at is not None:
+        assert judged.closes_at > now
+        assert opening(hours, judged.closes_at).refusal is not None
+        assert opening(hours, judged.closes_at - MINUTE).refusal is None
+    if judged.opens_at is not None:
+        assert judged.opens_at > now
+        assert opening(hours, judged.opens_at).refusal is None
+        assert opening(hours, judged.opens_at - MINUTE).refusal is not None
