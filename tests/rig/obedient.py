@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import grpc
@@ -48,8 +49,11 @@ async def reserved(citizen: Citizen) -> None:
                 return
 
 
-async def visit(citizen: Citizen, password: str) -> Visit:
-    """Go through one attempt to its last view. Raises TimeoutError, AssertionError when the stream ends otherwise."""
+async def visit(citizen: Citizen, password: str, before_lift: Callable[[], Awaitable[None]] | None = None) -> Visit:
+    """Go through one attempt to its last view; a card that is to be lifted lies there until `before_lift` is over.
+
+    Raises TimeoutError, AssertionError when the stream ends otherwise.
+    """
     attempt = await citizen.front.attempt()
     done = Visit(attempt.id, attempt.views)
     async with asyncio.timeout(SECONDS):
@@ -57,6 +61,8 @@ async def visit(citizen: Citizen, password: str) -> Visit:
             view = await attempt.until_view(lambda view: not view.busy, SECONDS)
             if view.state == FINISHED:
                 break
+            if view.card_request == CARD_REQUEST_LIFT and before_lift is not None:
+                await before_lift()
             await _obey(citizen, attempt, view, password, done)
         assert await attempt.call.code() is grpc.StatusCode.OK
     if citizen.card_placed:

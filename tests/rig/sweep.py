@@ -13,12 +13,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from jpkireset.gateway.v1.gateway_service_pb2 import READINESS_PROBLEM_READER_STUCK
 from jpkireset.gateway.v1.reason_pb2 import Reason
 from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_LIFT, OUTCOME_DONE, OUTCOME_NOT_DONE, Outcome
 
 from tests.rig.citizen import KIOSK, Citizen
 from tests.rig.front_end import FrontEnd
-from tests.rig.obedient import Visit, reserved, visit
+from tests.rig.obedient import POLL_SECONDS, SECONDS, Visit, reserved, visit
 from tests.rig.process import BIN
 from tests.rig.secrecy import PASSWORD_LENGTH, Planted
 from tests.rig.site import Site
@@ -84,7 +85,7 @@ class Lane:
         before = citizen.references["signing_password"]["value"]
         since = cardsim.position()
         fault = cardsim.plan(f"apdu#{number}", kind, point, slot=KIOSK, **more)
-        done = await visit(citizen, password)
+        done = await visit(citizen, password, self._late_answer_is_over if kind == "delay" else None)
         (told,) = (each for each in cardsim.faults() if each["id"] == fault)
         self._demand(told["state"] == "fired", done, "the fault has not fired")
         cardsim.clear_faults()
@@ -99,6 +100,13 @@ class Lane:
         record = await self._front.attempt_record(done.attempt_id)
         self._demand((record.outcome, record.reason) == (done.last.outcome, done.last.reason), done, "another record")
         return Strike(number, command, _ending(done), CARD_REQUEST_LIFT in done.requests)
+
+    async def _late_answer_is_over(self) -> None:
+        """Wait until the answer that is late has come, and the daemon has done what it does about it."""
+        async with asyncio.timeout(SECONDS):
+            while any(fault["active"] for fault in self._stack.cardsim.faults()):
+                await asyncio.sleep(POLL_SECONDS)
+        await self._front.until_status(lambda status: READINESS_PROBLEM_READER_STUCK not in status.problems)
 
     def _check_claim(self, done: Visit, before: str, new: str, after: dict[str, Any]) -> None:
         if done.last.outcome == OUTCOME_DONE:
