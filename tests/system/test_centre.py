@@ -29,7 +29,7 @@ from tests.rig.site import CHAIN, KIOSK_ID, KIOSK_NUMBER, STORE, Site
 from tests.rig.stack import Stack
 
 RECOVERY_S = 10.0
-NOTICE_S = 25.0  # a step is tried for ten seconds first
+NOTICE_S = 40.0  # a step is tried for ten seconds first
 
 
 def says(status: Status, word: str) -> bool:

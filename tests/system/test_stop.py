@@ -21,10 +21,12 @@ from jpkireset.gateway.v1.reset_service_pb2 import (
 
 from tests.rig.citizen import Citizen
 from tests.rig.front_end import FINISHED, RESOLVING, Attempt, FrontEnd
-from tests.rig.process import wait_until
+from tests.rig.process import BIN, ROOT, wait_until
 
 LONGEST_S = 35.0  # less than the service manager's limit
+APDU_LIMIT_S = 10.0  # of a daemon that is not impatient
 QUICK_S = 6.0  # nothing is written
+IMPATIENT = (BIN / "python", "-P", ROOT / "tests/rig/impatient.py")
 
 
 @pytest.fixture
@@ -95,9 +97,14 @@ async def test_new_attempts_are_refused_and_the_write_is_finished(
 
 
 async def test_while_a_card_stays_mute_in_the_write(
-    citizen: Citizen, new_password: str, stopped: Callable[[float], None]
+    citizen: Citizen, new_password: str, stopped: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The command's limit is shortened from 10 s to half a second; everything else has its time."""
     daemon = citizen.stack.gatewayd
+    with monkeypatch.context() as patched:
+        patched.setattr(daemon, "command", lambda: [*IMPATIENT, "--config", daemon.config])
+        daemon.restart()
+    await citizen.front.ready()
     citizen.reserve()
     attempt = await citizen.to_password()
     with citizen.stack.cardsim.held("reset_retry_counter"):
@@ -106,7 +113,7 @@ async def test_while_a_card_stays_mute_in_the_write(
         for _ in range(3):
             daemon.signal(signal.SIGTERM)
         await last_view(attempt)
-        stopped(LONGEST_S)
+        stopped(LONGEST_S - APDU_LIMIT_S)
     citizen.lift()
     assert await record_after_restart(citizen, attempt.id) == (OUTCOME_UNKNOWN, reasons.REASON_OUTCOME_UNRESOLVED)
 
