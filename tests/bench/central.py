@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import resource
@@ -20,7 +21,9 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +40,8 @@ from tests.rig.swarm import Figures, SoftCard, Visitor, issue, patient
 
 BUSY, CALM = 16, 2  # kiosks
 CARDS = 20  # of each kiosk
-WARM_SECONDS = 2.0
+WARM_SECONDS = 0.7
+ROUNDS = 4
 _TICKS = os.sysconf("SC_CLK_TCK")
 _CALLS = (
     "GetChallenge",
@@ -65,6 +69,27 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ["0"] * 50
+
+
+@dataclass
+class Sample:
+    """What was seen in all rounds of one measurement."""
+
+    seconds: float = 0.0
+    cpu: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # seconds, by part
+    milliseconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # by call
+
+    def summary(self) -> dict[str, Any]:
+        """Return what is published."""
+        rate = len(self.milliseconds["ReleaseAttempt"]) / self.seconds
+        cores = {name: used / self.seconds for name, used in self.cpu.items()}
+        return {
+            "attempts_per_second": rate,
+            "cores": cores,
+            "cpu_ms_per_attempt": {name: 1000 * share / rate for name, share in cores.items() if name != "others"},
+            "calls": {name: _quantiles(self.milliseconds[name]) for name in _CALLS},
+            "all_calls": _quantiles([one for values in self.milliseconds.values() for one in values]),
+        }
 
 
 class Field:
@@ -104,8 +129,8 @@ class Field:
                 centre.close()
 
     async def load(
-        self, centres: list[Centrald], kiosks: int, seconds: float, servers: Sequence[int]
-    ) -> dict[str, Any]:
+        self, centres: Sequence[Centrald], kiosks: int, seconds: float, servers: Sequence[int], sample: Sample
+    ) -> None:
         """Let so many kiosks make attempts for some seconds; `servers`: processes of the database."""
         figures = Figures()
         visitors = [
@@ -121,45 +146,39 @@ class Field:
         stop = asyncio.Event()
 
         async def keep_on(number: int, visitor: Visitor) -> None:
-            mine = self._cards[number * CARDS : (number + 1) * CARDS]
-            while not stop.is_set():
-                for card in mine:
-                    await visitor.reserve(card)
-                    await visitor.reset(card)
-                    if stop.is_set():
-                        break
+            for card in itertools.cycle(self._cards[number * CARDS : (number + 1) * CARDS]):
+                if stop.is_set():
+                    return
+                await visitor.reserve(card)
+                await visitor.reset(card)
 
         work = [asyncio.create_task(keep_on(*one)) for one in enumerate(visitors)]
         await asyncio.sleep(WARM_SECONDS)
         figures.milliseconds.clear()
         pids = [centre.process.pid for centre in centres]
-        used = _used(pids, servers)
-        began = time.perf_counter()
+        used, began = _used(pids, servers), time.perf_counter()
         await asyncio.sleep(seconds)
-        took = time.perf_counter() - began
-        cores = {name: (after - used[name]) / took for name, after in _used(pids, servers).items()}
-        done = {name: list(values) for name, values in figures.milliseconds.items()}
+        sample.seconds += time.perf_counter() - began
+        for name, after in _used(pids, servers).items():
+            sample.cpu[name] += after - used[name]
+        for name, values in figures.milliseconds.items():
+            sample.milliseconds[name] += values
         stop.set()
         await asyncio.gather(*work)
         for visitor in visitors:
             await visitor.close()
-        rate = len(done["ReleaseAttempt"]) / took
-        return {
-            "attempts_per_second": rate,
-            "cores": cores,
-            "cpu_ms_per_attempt": {name: 1000 * share / rate for name, share in cores.items()},
-            "calls": {name: _quantiles(done[name]) for name in _CALLS},
-            "all_calls": _quantiles([one for values in done.values() for one in values]),
-        }
 
 
 def _used(centres: Sequence[int], servers: Sequence[int]) -> dict[str, float]:
     own = resource.getrusage(resource.RUSAGE_SELF)
-    return {
+    ours = {
         "centrald": sum(map(cpu_seconds, centres)),
         "database": sum(map(cpu_seconds, servers)),
         "load": own.ru_utime + own.ru_stime,
     }
+    machine = [int(part) for part in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    busy = (sum(machine) - machine[3] - machine[4]) / _TICKS  # proc(5): the fourth and fifth are idle and iowait
+    return {**ours, "others": busy - sum(ours.values())}
 
 
 def _quantiles(values: list[float]) -> dict[str, float]:
@@ -168,28 +187,31 @@ def _quantiles(values: list[float]) -> dict[str, float]:
 
 
 async def measure(
-    kind: str,
-    field: Field,
-    fill: Callable[[], None],
-    size: int,
-    counts: Sequence[int],
-    servers: Sequence[int],
-    seconds: float,
+    kind: str, fields: dict[int, Field], counts: Sequence[int], servers: Sequence[int], seconds: float
 ) -> list[dict[str, Any]]:
-    """Fill one database and measure it with each number of services."""
+    """Measure databases of several sizes with each number of services, in turns: what disturbs one disturbs all."""
+    results = []
+    for count in counts:
+        with contextlib.ExitStack() as stack:
+            centres = {size: stack.enter_context(one.centres(count)) for size, one in fields.items()}
+            for name, kiosks in (("calm", CALM), ("busy", BUSY)):
+                samples = {size: Sample() for size in fields}
+                for _ in range(ROUNDS):
+                    for size, one in fields.items():
+                        await one.load(centres[size], kiosks, seconds / ROUNDS, servers, samples[size])
+                for size, sample in samples.items():
+                    row = {"database": kind, "reservations": size, "centres": count, "load": name, **sample.summary()}
+                    results.append(row)
+                    _show(row)
+    return results
+
+
+async def _filled(kind: str, field: Field, size: int, fill: Callable[[], None]) -> Field:
     await field.prepare()
     began = time.perf_counter()
     await asyncio.to_thread(fill)
     _say(f"{kind}: {size:,} reservations in {time.perf_counter() - began:.0f} s")
-    results = []
-    for count in counts:
-        with field.centres(count) as centres:
-            for name, kiosks in (("calm", CALM), ("busy", BUSY)):
-                found = await field.load(centres, kiosks, seconds, servers)
-                row = {"database": kind, "reservations": size, "centres": count, "load": name, **found}
-                results.append(row)
-                _show(row)
-    return results
+    return field
 
 
 def _show(row: dict[str, Any]) -> None:
@@ -222,19 +244,22 @@ async def main() -> None:
         initialized = Path(folder) / "initialized"
         await asyncio.to_thread(initialize, initialized, ["localhost", "127.0.0.1"], always_open=True)
         cards = issue(initialized, BUSY * CARDS, datetime.datetime.now(datetime.UTC))
-        for size in words.sizes:
-            if words.only != "postgresql":
+        if words.only != "postgresql":
+            fields = {}
+            for size in words.sizes:
                 place = Path(folder) / f"sqlite-{size}"
-                field = Field(place, initialized, Storage().url, 1, cards)
+                made = Field(place, initialized, Storage().url, 1, cards)
                 fill = partial(fill_sqlite, place / "0/central/centrald.db", size)
-                results += await measure("sqlite", field, fill, size, (1,), (), words.seconds)
-                shutil.rmtree(place)
-            if words.only != "sqlite":
-                with Postgres(durable=True) as server:
+                fields[size] = await _filled("sqlite", made, size, fill)
+            results += await measure("sqlite", fields, (1,), (), words.seconds)
+        if words.only != "sqlite":
+            with Postgres(durable=True) as server:
+                fields = {}
+                for size in words.sizes:
                     name = server.create()
-                    field = Field(Path(folder) / f"postgresql-{size}", initialized, server.url(name), 2, cards)
-                    fill = partial(fill_postgres, server, name, size)
-                    results += await measure("postgresql", field, fill, size, (1, 2), (server.pid,), words.seconds)
+                    made = Field(Path(folder) / f"postgresql-{size}", initialized, server.url(name), 2, cards)
+                    fields[size] = await _filled("postgresql", made, size, partial(fill_postgres, server, name, size))
+                results += await measure("postgresql", fields, (1, 2), (server.pid,), words.seconds)
     if words.json:
         words.json.write_text(json.dumps(results, indent=1))
 
