@@ -250,6 +250,11 @@ class Authorized(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReservationUsed(Event):
+    """The centre says used, and an earlier write of this attempt has a receipt: perhaps it was taken meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
 class IntentFailed(Event):
     """The intent could not be made durable; nothing was sent to the card."""
 

@@ -258,6 +258,7 @@ STEPS: Mapping[Step, Mapping[type[ev.Event], tuple[Rule, ...]]] = {
     },
     Step.AUTHORIZING: {
         ev.Authorized: (Go(Step.WRITING, (Effect.WRITE,)),),
+        ev.ReservationUsed: (Go(Step.JUDGING, (Effect.DELIVER_REPORT,)),),
     },
     Step.WRITING: {
         ev.IntentFailed: (not_done(Reason.JOURNAL_UNAVAILABLE),),

@@ -21,7 +21,7 @@ from gatewayd.card.values import (
     WriteResult,
     WriteUnknown,
 )
-from gatewayd.central.port import Authorization, Refused, Reservation, Verdict
+from gatewayd.central.port import Authorization, Refusal, Refused, Reservation, Verdict, WriteOutcome
 from gatewayd.dialogue import events as ev
 from gatewayd.errors import JournalUnavailable, LinkEnded
 from gatewayd.journal.port import OutboxItem
@@ -70,8 +70,14 @@ class Change:
         await self._ports.journal.authorizing(self._attempt_id, n)
         answer = await self._ports.central.authorize_reset(self._attempt_id, n, self._offer.answer)
         if isinstance(answer, Refused):
+            if answer.why is Refusal.RESERVATION_USED and self._has_receipt:
+                return ev.ReservationUsed()
             return ev.Failed(reason_of(answer.why))
         return self._authorized(answer)
+
+    @property
+    def _has_receipt(self) -> bool:
+        return self._report is not None and self._report.outcome == WriteOutcome.DONE.value
 
     def _authorized(self, answer: Authorization) -> ev.Event:
         self._keys = ChannelKeys(answer.external_authenticate, answer.s_enc, answer.s_mac)

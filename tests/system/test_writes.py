@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from jpkireset.gateway.v1 import reason_pb2 as reasons
 from jpkireset.gateway.v1.gateway_service_pb2 import READINESS_PROBLEM_CARD_LEFT_BEHIND
-from jpkireset.gateway.v1.reset_service_pb2 import OUTCOME_NOT_DONE, OUTCOME_UNKNOWN
+from jpkireset.gateway.v1.reset_service_pb2 import OUTCOME_DONE, OUTCOME_NOT_DONE, OUTCOME_UNKNOWN
 
 from jpki_phone.problems import NotReserved
 from tests.rig.citizen import Citizen
@@ -19,6 +19,7 @@ from tests.rig.doubt import (
     UNKNOWN,
     given_up,
     held_before_the_change,
+    resolving,
     told,
     torn_write,
     until_resolved,
@@ -134,6 +135,27 @@ async def test_full_counter_is_no_proof_while_in_doubt(citizen: Citizen, new_pas
         citizen.stack.centrald.start()
     assert await until_written(citizen, attempt, 1) == [(1, "done", "valid", "used")]
     await until_resolved(citizen.front, attempt)
+
+
+async def test_receipt_that_is_delivered_while_the_same_card_is_asked_for(citizen: Citizen, new_password: str) -> None:
+    """The centre comes back and takes it: placed again, the card is not written again, and the citizen hears done."""
+    await given_up(citizen, await torn_write(citizen, new_password))
+    attempt = await held_before_the_change(citizen, new_password)
+    citizen.stack.centrald.stop()
+    try:
+        citizen.stack.cardsim.release()
+        await attempt.until(RESOLVING)
+        citizen.lift()
+        await resolving(attempt)
+    finally:
+        citizen.stack.centrald.start()
+    assert await until_written(citizen, attempt, 1) == [(1, "done", "valid", "used")]
+    written = citizen.commands().count("RESET RETRY COUNTER")
+    citizen.place()
+    assert told(await attempt.until(REMOVE_CARD)) == DONE
+    await citizen.leave(attempt)
+    assert citizen.commands().count("RESET RETRY COUNTER") == written
+    assert (await citizen.front.attempt_record(attempt.id)).outcome == OUTCOME_DONE
 
 
 async def test_no_new_reservation_while_a_write_is_authorised(citizen: Citizen, new_password: str) -> None:

@@ -45,6 +45,7 @@ EVENTS: list[ev.Event] = [
     ev.ReservationGranted(SOON, in_doubt=False),
     ev.ChannelOffered(),
     ev.Authorized(),
+    ev.ReservationUsed(),
     ev.IntentFailed(),
     ev.WriteAccepted(counter_agrees=True),
     ev.WriteRefused(),
