@@ -8,15 +8,29 @@ import json
 import logging
 import signal
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
 
 from centrald.certificates import UserAuthority, load_roots
 from centrald.clock import Clock, SystemClock
 from centrald.config import Config
 from centrald.errors import ConfigError
 from centrald.masterkeys import KeyRing
+from centrald.metrics import Metrics
+from centrald.monitor import Monitor, look_at_certificates, look_at_guards
 from centrald.revocation import Revocations, Role, all_roots
-from centrald.rpc.server import Listeners, TlsFiles
+from centrald.rpc.server import Listeners
+from centrald.rpc.tls import TlsFiles
 from centrald.service.cards import Trust
 from centrald.service.guards import CryptogramGuard, PhoneGuard
 from centrald.service.kiosks import KioskCalls
@@ -24,6 +38,15 @@ from centrald.service.phones import PhoneCalls
 from centrald.storage.database import Database
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running service is."""
+
+    kiosk_address: str
+    phone_address: str
+    metrics_address: str
 
 
 class Centrald:
@@ -36,11 +59,14 @@ class Centrald:
         self.database = Database.open(storage.url, directory, clock, service=True, connections=storage.connections)
         self._clock = clock or SystemClock()
         self._ring: KeyRing | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._listeners: Listeners | None = None
+        self._metrics = make_metrics()
+        self._scrapes: Scrapes | None = None
+        self.database.watcher = self._metrics
 
-    async def start(self) -> tuple[str, str]:
-        """Serve both listeners; returns the kiosks' and the phones' address. Raises ConfigError."""
+    async def start(self) -> Addresses:
+        """Serve both listeners and the metrics; returns where. Raises ConfigError."""
         config = self._config
         await self.database.check_revision()
         keys, limits = config.keys, config.limits
@@ -48,20 +74,25 @@ class Centrald:
         users = UserAuthority.load(self._directory / keys.user_authority)
         revocations = revocations_of(self._directory, config)
         await asyncio.to_thread(revocations.load, self._clock.now())
-        self._watch = asyncio.create_task(revocations.watch(self._clock.now, config.revocation.look_seconds))
+        self._tasks = [asyncio.create_task(revocations.watch(self._clock.now, config.revocation.look_seconds))]
         trust = Trust(users, revocations)
         guard = PhoneGuard(limits.address(), limits.certificate())
-        tls = TlsFiles(
-            certificate=self._read(config.tls.certificate),
-            key=self._read(config.tls.key),
-            kiosk_authority=self._read(config.tls.kiosk_authority),
-        )
+        cryptograms = CryptogramGuard()
         self._listeners = Listeners(
-            KioskCalls(self.database, self._ring, trust, config.service.hours(), CryptogramGuard()),
+            KioskCalls(self.database, self._ring, trust, config.service.hours(), cryptograms),
             PhoneCalls(self.database, trust, limits.open_challenges, guard, self._clock),
-            config.limits.concurrent_calls,
+            limits.concurrent_calls,
+            self._metrics,
         )
-        return await self._listeners.start(config.listen.kiosks, config.listen.phones, tls)
+        kiosks, phones = await self._listeners.start(config.listen.kiosks, config.listen.phones, self._tls())
+        monitor = Monitor(self.database, self._metrics, self._listeners.serving)
+        monitor.looks += [
+            look_at_certificates(self._metrics, self._certificates()),
+            look_at_guards(self._metrics, guard, cryptograms, revocations, self._clock),
+        ]
+        self._tasks.append(asyncio.create_task(monitor.run()))
+        self._scrapes = Scrapes(self._metrics, config.metrics.address)
+        return Addresses(kiosks, phones, self._scrapes.address)
 
     async def stop(self) -> None:
         """Finish what runs, then close the database. Safe to call after a failed start."""
@@ -69,19 +100,57 @@ class Centrald:
             if self._listeners is not None:
                 await self._listeners.stop(self._config.limits.stop_seconds)
         finally:
-            if self._watch is not None:
-                self._watch.cancel()
-                await asyncio.gather(self._watch, return_exceptions=True)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._scrapes is not None:
+                self._scrapes.close()
             if self._ring is not None:
                 self._ring.close()
             await self.database.close()
 
-    def _read(self, name: str) -> bytes:
-        path = self._directory / name
+    def _tls(self) -> TlsFiles:
+        tls, directory = self._config.tls, self._directory
+        return TlsFiles(directory / tls.certificate, directory / tls.key, directory / tls.kiosk_authority)
+
+    def _certificates(self) -> dict[str, Path]:
+        tls, keys = self._config.tls, self._config.keys
+        files = {
+            "server": tls.certificate,
+            "kiosk_authority": tls.kiosk_authority,
+            "user_authority": keys.user_authority,
+            "signing_authority": keys.signing_authority,
+        }
+        return {role: self._directory / name for role, name in files.items()}
+
+
+class Scrapes:
+    """Serves the metrics on a thread of its own, which answers while the loop is stuck."""
+
+    def __init__(self, metrics: Metrics, address: str) -> None:
+        """Raises ConfigError."""
+        host, _, port = address.rpartition(":")
         try:
-            return path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from error
+            self._server, self._thread = start_http_server(int(port), host.strip("[]"), registry=metrics.registry)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot serve metrics on {address}: {error} - at `$.metrics.address`") from error
+        self.address = f"{host}:{self._server.server_port}"
+
+    def close(self) -> None:
+        """Serve them no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def make_metrics() -> Metrics:
+    """Return the metrics on a registry of their own, with those of process and interpreter."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return Metrics(registry, version("jpki-centrald"))
 
 
 def revocations_of(directory: Path, config: Config) -> Revocations:
@@ -105,9 +174,9 @@ async def serve(directory: Path, config: Config, announce: Callable[[str], None]
         loop.add_signal_handler(number, stopping.set)
     service = Centrald(directory, config)
     try:
-        kiosks, phones = await service.start()
-        _log.info("serving", extra={"kiosk_address": kiosks, "phone_address": phones})
-        announce(json.dumps({"event": "serving", "kiosk_address": kiosks, "phone_address": phones}))
+        addresses = asdict(await service.start())
+        _log.info("serving", extra=addresses)
+        announce(json.dumps({"event": "serving", **addresses}))
         await stopping.wait()
         _log.info("stopping")
     finally:

@@ -17,6 +17,8 @@ from centrald.rules.limits import Rate
 
 CONFIG_NAME = "centrald.toml"
 
+_LOOPBACK = ("127.0.0.1", "[::1]", "localhost")  # metrics are served without TLS
+
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
@@ -98,6 +100,12 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return Rate(self.certificate_burst, datetime.timedelta(hours=1) / self.certificate_per_hour)
 
 
+class MetricsAddress(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where Prometheus scrapes: address:port of this machine only, port 0 takes a free one."""
+
+    address: str = "127.0.0.1:0"
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
@@ -108,6 +116,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     revocation: Revocation = Revocation()
     tls: Tls = Tls()
     limits: Limits = Limits()
+    metrics: MetricsAddress = MetricsAddress()
 
 
 def load(directory: Path) -> Config:
@@ -120,6 +129,8 @@ def load(directory: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from None
     config.service.hours()
+    if config.metrics.address.rpartition(":")[0] not in _LOOPBACK:
+        raise ConfigError(f"{path}: metrics are served on a loopback address only - at `$.metrics.address`")
     return config
 
 
@@ -168,4 +179,7 @@ address_per_minute = {Limits().address_per_minute}  # and after that
 certificate_burst = {Limits().certificate_burst}  # reservations of one certificate at once,
 certificate_per_hour = {Limits().certificate_per_hour}  # and after that
 stop_seconds = {Limits().stop_seconds}  # grace for running calls
+
+[metrics]
+address = "{MetricsAddress().address}"  # this machine only
 """

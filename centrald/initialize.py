@@ -16,6 +16,7 @@ from centrald.storage.database import Database, parse
 _FOLDERS = ("keys", "authority", "tls")
 KIOSK_AUTHORITY = ("tls/kiosk-ca.pem", "tls/kiosk-ca.key")
 SERVER_AUTHORITY = "tls/server-ca.pem"
+SERVER_AUTHORITY_KEY = "tls/server-ca.key"
 
 
 def initialize(
@@ -45,7 +46,7 @@ def initialize(
         issued = pki.card_authority(unit, now)
         issued.write(directory / f"authority/{name}-ca.pem", directory / f"authority/{name}-ca.key")
     server_authority = pki.tls_authority("centrald server authority", now)
-    server_authority.write(directory / SERVER_AUTHORITY, directory / "tls/server-ca.key")
+    server_authority.write(directory / SERVER_AUTHORITY, directory / SERVER_AUTHORITY_KEY)
     server = pki.server_certificate(server_authority, server_names, now)
     server.write(directory / config.tls.certificate, directory / config.tls.key)
     kiosk_authority = pki.tls_authority("centrald kiosk authority", now)

@@ -45,6 +45,15 @@ class Issued:
         write_new(key, pem, mode=0o600)
         write_new(certificate, self.certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
+    def replace(self, certificate: Path, key: Path) -> None:
+        """Write both over what is there, each in one step, the key first: who finds only that keeps the old pair."""
+        new_key, new_certificate = (path.with_name(f".{path.name}.new") for path in (key, certificate))
+        for path in (new_key, new_certificate):
+            path.unlink(missing_ok=True)  # of a try that was cut off
+        self.write(new_certificate, new_key)
+        new_key.replace(key)
+        new_certificate.replace(certificate)
+
 
 def write_new(path: Path, data: bytes, mode: int) -> None:
     """Write a file that must not exist yet; raises AlreadyThere."""
@@ -102,6 +111,25 @@ def load(certificate: Path, key: Path) -> Issued:
     if not isinstance(loaded, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{key} is of an unknown kind")
     return Issued(issued, loaded)
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """Read the certificates of a PEM file; raises ConfigError."""
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ValueError:
+        raise ConfigError(f"{path} holds no PEM certificate") from None
+
+
+def names_of(certificate: x509.Certificate) -> list[str]:
+    """Return the host names and addresses of a server certificate; raises ConfigError when there are none."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        raise ConfigError("the certificate has no names") from None
+    return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
 
 
 def _leaf(

@@ -10,6 +10,7 @@ import typer
 
 from centrald.cli import (
     card,
+    certificate,
     crl,
     doubt,
     exchange,
@@ -41,6 +42,7 @@ app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(card.app, name="card")
 card.app.command("import")(exchange.import_cards)
 card.app.command("export")(exchange.export_cards)
+app.add_typer(certificate.app, name="certificate")
 app.add_typer(crl.app, name="crl")
 app.add_typer(keys.app, name="keys")
 app.add_typer(reservation.app, name="reservation")
@@ -83,7 +85,7 @@ def init(
 def serve(directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Serve kiosks and phones until SIGTERM or Ctrl-C.
 
-    Prints one JSON line with both addresses once both listeners serve; logs are JSON lines on standard error.
+    Prints one JSON line with the addresses once both listeners serve; logs are JSON lines on standard error.
     """
     from centrald import app as service
     from centrald.config import load

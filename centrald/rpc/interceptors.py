@@ -1,28 +1,36 @@
-"""What holds for every call: a deadline is demanded, and only here does an exception become a status."""
+"""What holds for every call: it is measured, needs a deadline, and only here does an exception become a status."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import grpc
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from centrald.clock import monotonic
 from centrald.errors import CallError, StorageFailed
-from centrald.rpc.refusal import Context, ErrorReason, refuse, refuse_call
+from centrald.metrics import Metrics
+from centrald.rpc import refusal
+from centrald.rpc.refusal import Context, ErrorReason
 
 _log = logging.getLogger(__name__)
 
 _OURS = "/jpkireset."
+_CENTRAL = "/jpkireset.central.v1."
+_CODES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 
 _Handler = Callable[[Any, Context], Awaitable[Any]]
 
 
 class CallGuard(grpc.aio.ServerInterceptor):
     """Turns exceptions of our unary calls into statuses, with fixed texts for what nobody foresaw."""
+
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics
 
     async def intercept_service(
         self,
@@ -34,11 +42,41 @@ class CallGuard(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or handler.unary_unary is None or not method.startswith(_OURS):
             return handler
-        guarded = _guarded(method, cast("_Handler", handler.unary_unary), handler.request_deserializer)
-        return grpc.unary_unary_rpc_method_handler(guarded, response_serializer=handler.response_serializer)
+        guarded = _guarded(method, cast("_Handler", handler.unary_unary), handler.request_deserializer, self._metrics)
+        measured = guarded if self._metrics is None else _measured(method, guarded, self._metrics)
+        return grpc.unary_unary_rpc_method_handler(measured, response_serializer=handler.response_serializer)
 
 
-def _guarded(method: str, call: _Handler, decode: Callable[[bytes], Any] | None) -> _Handler:
+def _measured(method: str, call: _Handler, metrics: Metrics) -> _Handler:
+    short = method.removeprefix(_CENTRAL)
+
+    async def measured(data: bytes, context: Context) -> Any:
+        begun = monotonic()
+        metrics.call_begun()
+        try:
+            return await call(data, context)
+        finally:
+            metrics.call_ended(short, code_of(context), monotonic() - begun)
+
+    return measured
+
+
+def code_of(context: Context) -> str:
+    """Return the name of the status a call ends with."""
+    if context.cancelled():
+        return "CANCELLED"
+    code = context.code()
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return _CODES.get(int(code), "UNKNOWN") if code else "OK"
+
+
+def _guarded(method: str, call: _Handler, decode: Callable[[bytes], Any] | None, metrics: Metrics | None) -> _Handler:
+    async def refuse(context: Context, reason: ErrorReason, message: str) -> NoReturn:
+        if metrics is not None:
+            metrics.call_refused(reason.name)
+        await refusal.refuse(context, reason, message)
+
     async def guarded(data: bytes, context: Context) -> Any:
         if context.time_remaining() is None:
             await refuse(context, ErrorReason.DEADLINE_REQUIRED, "a call needs a deadline")
@@ -49,7 +87,9 @@ def _guarded(method: str, call: _Handler, decode: Callable[[bytes], Any] | None)
         try:
             return await call(request, context)
         except CallError as error:
-            await refuse_call(context, error)
+            if metrics is not None:
+                metrics.call_refused(refusal.reason_of(error).name)
+            await refusal.refuse_call(context, error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():  # gRPC's own: the caller went away

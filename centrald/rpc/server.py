@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,10 +16,12 @@ from jpkireset.central.v1 import (
 )
 
 from centrald.errors import ConfigError
+from centrald.metrics import Metrics
 from centrald.rpc.interceptors import CallGuard
 from centrald.rpc.kiosk_service import KioskServicer
 from centrald.rpc.reservation_service import ReservationServicer
 from centrald.rpc.running import Running
+from centrald.rpc.tls import LiveCertificate, TlsFiles
 from centrald.service.kiosks import KioskCalls
 from centrald.service.phones import PhoneCalls
 
@@ -35,27 +36,24 @@ _OPTIONS = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_connection_age_ms", 3_600_000),  # so that new certificates, and services added, come to count
+    ("grpc.max_connection_age_grace_ms", 30_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),  # kiosks ping every 30 s
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """Contents of the PEM files."""
-
-    certificate: bytes
-    key: bytes
-    kiosk_authority: bytes
 
 
 class Listeners:
     """Both listeners, from start to stop."""
 
-    def __init__(self, kiosks: KioskCalls, phones: PhoneCalls, concurrent_calls: int) -> None:
+    def __init__(
+        self, kiosks: KioskCalls, phones: PhoneCalls, concurrent_calls: int, metrics: Metrics | None = None
+    ) -> None:
         self._running = Running()
         self._health = health_aio.HealthServicer()
         self._kiosk_server, self._phone_server = (
-            grpc.aio.server(interceptors=[CallGuard()], options=_OPTIONS, maximum_concurrent_rpcs=concurrent_calls)
+            grpc.aio.server(
+                interceptors=[CallGuard(metrics)], options=_OPTIONS, maximum_concurrent_rpcs=concurrent_calls
+            )
             for _ in range(2)
         )
         kiosk_service_pb2_grpc.add_KioskServiceServicer_to_server(
@@ -69,15 +67,19 @@ class Listeners:
 
     async def start(self, kiosk_address: str, phone_address: str, tls: TlsFiles) -> tuple[str, str]:
         """Bind and serve; returns both addresses with the ports really bound. Raises ConfigError."""
-        pair = [(tls.key, tls.certificate)]
-        mutual = grpc.ssl_server_credentials(pair, tls.kiosk_authority, require_client_auth=True)
+        mutual, server_only = (LiveCertificate(tls, mutual=mutual).credentials() for mutual in (True, False))
         kiosks = _bind(self._kiosk_server, kiosk_address, mutual)
-        phones = _bind(self._phone_server, phone_address, grpc.ssl_server_credentials(pair))
+        phones = _bind(self._phone_server, phone_address, server_only)
         await self._kiosk_server.start()
         await self._phone_server.start()
-        for name in _service_names():
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self.serving(True)
         return kiosks, phones
+
+    async def serving(self, able: bool) -> None:
+        """Let health checks say whether calls can be served now; they are taken in any case."""
+        answer = health_pb2.HealthCheckResponse
+        for name in _service_names():
+            await self._health.set(name, answer.SERVING if able else answer.NOT_SERVING)
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, let the running ones finish within the grace (seconds)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from centrald.clock import Clock, SystemClock, monotonic
@@ -96,7 +96,9 @@ class Database:
         async with AsyncExitStack() as stack:
             try:
                 connection = await stack.enter_async_context(self._engine.begin())
-            except OSError as error:  # what a driver raises before there is a connection
+            except SQLAlchemyError:
+                raise
+            except Exception as error:  # what a driver raises before there is a connection, as it is
                 raise StorageFailed(f"the database cannot be reached: {error}") from error
             yield connection
 

@@ -107,7 +107,7 @@ async def world(
     directory = tmp_path / "central"
     shutil.copytree(place.central, directory)
     service = Centrald(directory, load(directory), clock)
-    address, _ = await service.start()
+    address = (await service.start()).kiosk_address
     settings = CentralSettings(
         address, place.kiosk / "kiosk.pem", place.kiosk / "kiosk.key", place.kiosk / "server-ca.pem"
     )

@@ -84,8 +84,8 @@ async def centre(initialized: Path, tmp_path: Path) -> AsyncIterator[Centre]:
         await tx.fleet.add(KIOSK)
         await tx.fleet.add(OTHER_KIOSK)
     try:
-        kiosks, phones = await service.start()
-        yield Centre(directory, service, clock, kiosks, phones)
+        where = await service.start()
+        yield Centre(directory, service, clock, where.kiosk_address, where.phone_address)
     finally:
         await service.stop()
 

@@ -42,6 +42,9 @@ install_quietly() {
     case " $missing " in *' postgresql '*)
         as_root env DPKG_MAINTSCRIPT_PACKAGE=postgresql-common deb-systemd-helper disable postgresql.service ;;
     esac
+    case " $missing " in *' prometheus '*)
+        as_root env DPKG_MAINTSCRIPT_PACKAGE=prometheus deb-systemd-helper disable prometheus.service ;;
+    esac
 }
 
 # A package's file needs no root, so apt's own change of user has nothing to protect.
@@ -67,6 +70,7 @@ opensc            reads the card as foreign software (opensc-tool, pkcs15-tool, 
 opensc-pkcs11     signs with the card as foreign software
 openssl           verifies what the card signed
 postgresql        the centre's database (tests run a private one; the service itself stays off)
+prometheus        promtool judges metrics and alert rules (the service itself stays off)
 softhsm2          a PKCS #11 token in software, for the centre's master key (a library; it runs no service)
 util-linux        setpriv: no process outlives the command that started it
 ca-certificates   trust roots for PyPI
