@@ -1,8 +1,9 @@
 """How long a kiosk takes to be ready again, measured: `make recovery` prints the table, the tests hold the limits.
 
-Measured from the moment at which what was away is started again (or goes on) until the daemon says that it is ready.
-While it is away the daemon's own use of the processor is measured, too. A virtual reader cannot be unplugged from a
-running PC/SC service: it is away while the service runs without it, and back when the service is started with it.
+Measured from the moment at which what was away is started again or goes on (a centre: serves again) until the daemon
+says that it is ready. While it is away the daemon's own use of the processor is measured, too. A virtual reader cannot
+be unplugged from a running PC/SC service, which reads its configuration once: the reader is away while the service runs
+without it, and back when the service is started with it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import statistics
 import sys
@@ -39,7 +41,7 @@ from tests.rig.stack import Stack
 
 ROUNDS = 5
 SILENT_ROUNDS = 2  # of a centre that is silent, which takes so long to notice
-AWAY_SECONDS = 1.0  # for the use of the processor
+AWAY_SECONDS = (1.0, 3.0)  # at random, so that it does not always end at the same point of a pause of the daemon's
 NOTICE_SECONDS = 30.0
 PATIENCE_SECONDS = 30.0  # longer than any goal, so that a slow recovery is a figure and no exception
 MOST_BUSY = 0.05  # of a core
@@ -128,11 +130,9 @@ class Recovery:
     async def centre(self) -> Figures:
         """SIGKILL."""
         centrald = self._stack.centrald
-        figures = await self._measure(
-            "centre, SIGKILL", 10.0, centrald.kill, READINESS_PROBLEM_CENTRAL_UNAVAILABLE, centrald.launch
+        return await self._measure(
+            "centre, SIGKILL", 10.0, centrald.kill, READINESS_PROBLEM_CENTRAL_UNAVAILABLE, centrald.start
         )
-        centrald.wait_ready()
-        return figures
 
     async def centre_frozen(self) -> Figures:
         """SIGSTOP, and SIGCONT; a centre that is silent is noticed with the next question, after half a minute."""
@@ -158,7 +158,7 @@ class Recovery:
         goal: float,
         away: Callable[[], None],
         problem: ReadinessProblem.ValueType,
-        back: Callable[[], None],
+        back: Callable[[], object],
         *,
         notice: float = NOTICE_SECONDS,
     ) -> Figures:
@@ -171,10 +171,10 @@ class Recovery:
             await self._until(lambda status: problem in status.problems, notice)
             figures.noticed.append(time.monotonic() - begun)
             with busy(daemon.pid, figures.busy):
-                await asyncio.sleep(AWAY_SECONDS)
+                await asyncio.sleep(random.uniform(*AWAY_SECONDS))
         finally:
-            begun = time.monotonic()
             back()
+            begun = time.monotonic()
         await self._until(lambda status: status.ready, PATIENCE_SECONDS)
         figures.back.append(time.monotonic() - begun)
         if self._stack.gatewayd.process is not daemon or not daemon.running:
