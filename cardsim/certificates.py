@@ -108,6 +108,13 @@ def lifetime(issued: datetime.datetime, birth_date: str) -> Lifetime:
     return Lifetime(local.astimezone(datetime.UTC), last.astimezone(datetime.UTC))
 
 
+def authority_key_id(certificate: x509.Certificate) -> bytes:
+    """Return the key identifier, 20 bytes, of the authority that issued a certificate of ours."""
+    identifier = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    assert identifier is not None
+    return identifier
+
+
 def _builder(
     authority: Authority, key: RSAPublicKey, lifetime: Lifetime, kind: str, english_kind: str
 ) -> x509.CertificateBuilder:

@@ -55,6 +55,7 @@ class RegistryEntry(msgspec.Struct, frozen=True, kw_only=True):
     user_certificate_serial: str
     user_authority_key_id: str
     signing_certificate_serial: str
+    signing_authority_key_id: str
     signing_not_before: str
     signing_not_after: str
     diversification_data: str
@@ -138,7 +139,7 @@ def issue(
     channel = ChannelMemory(diversification, {key_version: static})
     card = Memory(_applications(persona, files), channel, Habits(persona.answer_seconds, persona.mute))
     known = persona.registered and persona.signing_certificate and persona.application
-    entry = _registry_entry(user, user_authority.key_id, signing, diversification, key_version) if known else None
+    entry = _registry_entry(user, signing, diversification, key_version) if known else None
     return Issued(card, entry, user, signing)
 
 
@@ -149,12 +150,13 @@ def _lifetime(persona: Persona, which: Certificate, now: datetime) -> certificat
 
 
 def _registry_entry(
-    user: x509.Certificate, authority_key_id: bytes, signing: x509.Certificate, diversification: bytes, version: int
+    user: x509.Certificate, signing: x509.Certificate, diversification: bytes, version: int
 ) -> RegistryEntry:
     return RegistryEntry(
         user_certificate_serial=f"{user.serial_number:08x}",
-        user_authority_key_id=authority_key_id.hex(),
+        user_authority_key_id=certificates.authority_key_id(user).hex(),
         signing_certificate_serial=f"{signing.serial_number:08x}",
+        signing_authority_key_id=certificates.authority_key_id(signing).hex(),
         signing_not_before=signing.not_valid_before_utc.isoformat(),
         signing_not_after=signing.not_valid_after_utc.isoformat(),
         diversification_data=diversification.hex(),

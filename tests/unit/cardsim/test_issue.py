@@ -118,6 +118,7 @@ def test_the_registry_entry(issued: Issued, authority: Path) -> None:
         "user_certificate_serial": f"{issued.user_certificate.serial_number:x}".rjust(8, "0"),
         "user_authority_key_id": load_authority(authority, "user").key_id.hex(),
         "signing_certificate_serial": f"{issued.signing_certificate.serial_number:x}".rjust(8, "0"),
+        "signing_authority_key_id": load_authority(authority, "sign").key_id.hex(),
         "signing_not_before": "2026-11-22T03:00:00+00:00",
         "signing_not_after": "2031-04-06T14:59:59+00:00",
         "diversification_data": DIVERSIFICATION.hex(),
