@@ -7,6 +7,7 @@ import secrets
 import string
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -136,8 +137,8 @@ def lanes(directory: Path, site: Site, count: int) -> Iterator[list[Stack]]:
             stack.start()
         yield stacks
     finally:
-        for stack in stacks:
-            stack.close()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Stack.close, stacks))
 
 
 async def sweep(stacks: Sequence[Stack], kind: str, point: str, *, every: bool, **more: Any) -> list[Strike]:
