@@ -15,7 +15,7 @@ from centrald.errors import AlreadyThere
 from centrald.storage.ledger import Entry
 
 if TYPE_CHECKING:
-    from centrald.storage.chain import Head
+    from centrald.storage.chain import Head, Record
     from centrald.storage.database import Database
 
 _BATCH = 5_000  # entries of one transaction: the service is not kept waiting for long
@@ -51,21 +51,15 @@ def export(
     out: Annotated[str, typer.Option(help="File to write, new only; - is standard output.")] = "-",
     after: Annotated[int, typer.Option(min=0, help="Only the entries that follow this number.")] = 0,
 ) -> None:
-    """Write the entries as JSON lines, oldest first, as they were when it began.
+    """Write the entries as JSON lines, oldest first.
 
     A line's `hash` is SHA-256 of the line without it, as canonical JSON (RFC 8785: keys in order, no spaces, UTF-8),
     and `previous` is the hash of the line before: anyone can verify it without this program.
     """
     import json
 
-    from centrald.storage.chain import exported
-
     with _opened(out) as file:
-
-        def write(entry: Entry) -> None:
-            file.write(json.dumps(exported(entry), ensure_ascii=False) + "\n")
-
-        _each(directory, after, write)
+        _each(directory, after, lambda entry: file.write(json.dumps(entry, ensure_ascii=False) + "\n"))
 
 
 @app.command()
@@ -85,7 +79,7 @@ def verify(
     Note `last_seq` and `last_hash` somewhere else, day by day, and give them as --known later: who can write to the
     database can make a whole new chain, and that shows only this way.
     """
-    from centrald.storage.chain import Fault, Verifier, exported
+    from centrald.storage.chain import Fault, Verifier
 
     verifier = Verifier(dict(_noted(one) for one in known or ()))
     faults: list[Fault] = []
@@ -93,7 +87,7 @@ def verify(
         faults += verifier.read(file.read_text(encoding="utf-8").splitlines())
         faults += verifier.finish(None)
     else:
-        head = _each(directory, 0, lambda entry: faults.extend(verifier.take(exported(entry))))
+        head = _each(directory, 0, lambda entry: faults.extend(verifier.take(entry)))
         faults += verifier.finish(head)
     for fault in faults:
         typer.echo(f"centrald: {fault.problem}", err=True)
@@ -107,9 +101,12 @@ def verify(
 def _noted(text: str) -> tuple[int, bytes]:
     seq, _, digest = text.partition(":")
     try:
-        return int(seq), bytes.fromhex(digest)
+        noted = int(seq), bytes.fromhex(digest)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not SEQ:HASH as `verify` prints them") from None
+        noted = 0, b""
+    if len(noted[1]) != 32:  # SHA-256
+        raise typer.BadParameter(f"{text!r} is not SEQ:HASH as `verify` prints them")
+    return noted
 
 
 def _opened(out: str) -> AbstractContextManager[TextIO]:
@@ -121,21 +118,22 @@ def _opened(out: str) -> AbstractContextManager[TextIO]:
         raise AlreadyThere(f"{out} exists") from None
 
 
-def _each(directory: Path, after: int, do: Callable[[Entry], None]) -> Head:
-    """Do this with every entry that is there when it begins, in order; returns the last one's number and hash."""
+def _each(directory: Path, after: int, do: Callable[[Record], object]) -> Head:
+    """Do this with every entry, in order, to the end of the ledger; returns where that is."""
 
     async def run(database: Database) -> Head:
-        async with database.transaction() as tx:
-            head = await tx.ledger_head()
         seq = after
         while True:
             async with database.transaction() as tx:
-                entries = [one for one in await tx.entries_after(seq, _BATCH) if one.seq <= head.seq]
-            if not entries:
-                return head
+                entries, head = await tx.entries_after(seq, _BATCH), None
+                if len(entries) < _BATCH:  # the end is near: nobody appends while it is read
+                    head = await tx.ledger_head()
+                    entries = await tx.entries_after(seq, _BATCH)
             for entry in entries:
                 do(entry)
-            seq = entries[-1].seq
+            if head is not None and len(entries) < _BATCH:
+                return head
+            seq = int(entries[-1]["seq"])
 
     return on_database(directory, run)
 

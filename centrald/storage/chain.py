@@ -30,6 +30,17 @@ _HEAD = sa.select(_table.c.seq, _table.c.hash)
 _HELD_HEAD = _HEAD.with_for_update()
 _MOVE_HEAD = sa.update(_table).values(seq=sa.bindparam("last_seq"), hash=sa.bindparam("last_hash"))
 _APPEND = sa.insert(schema.ledger)
+# Just as they are stored, also what somebody wrote there who had no right to.
+_plain_ledger = sa.table(
+    "ledger",
+    *(sa.column(one.name, sa.String() if isinstance(one.type, sa.Enum) else one.type) for one in schema.ledger.c),
+)
+_AFTER = (
+    sa.select(_plain_ledger)
+    .where(_plain_ledger.c.seq > sa.bindparam("after"))
+    .order_by(_plain_ledger.c.seq)
+    .limit(sa.bindparam("most"))
+)
 _BLANK: dict[str, Any] = dict.fromkeys(schema.ledger.c.keys())  # one statement for every kind of entry
 
 Record = dict[str, str | int | bool]
@@ -52,11 +63,6 @@ def digest(entry: Record) -> bytes:
     """Return the hash of a record, 32 bytes."""
     text = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).digest()
-
-
-def exported(entry: Entry) -> Record:
-    """Return an entry as it is exported: its record, and its hash."""
-    return record(_values(entry)) | {_HASH: entry.hash.hex()}
 
 
 def _values(entry: Entry) -> dict[str, Any]:
@@ -101,11 +107,14 @@ async def append(connection: AsyncConnection, entries: Sequence[Entry]) -> list[
     return chained
 
 
-async def after(connection: AsyncConnection, seq: int, limit: int) -> list[Entry]:
-    """Return the entries that follow a number, in order."""
-    table = schema.ledger
-    query = sa.select(table).where(table.c.seq > seq).order_by(table.c.seq).limit(limit)
-    return [rows.entry_of(row) for row in (await connection.execute(query)).mappings()]
+async def after(connection: AsyncConnection, seq: int, limit: int) -> list[Record]:
+    """Return the entries that follow a number, in order, as they are exported: record and hash."""
+    found = await connection.execute(_AFTER, {"after": seq, "most": limit})
+    return [record({**row}) | {_HASH: _hex(row[_HASH])} for row in found.mappings()]
+
+
+def _hex(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,13 +212,13 @@ class Transaction:
             query = query.where(sa.literal_column("ledger.contradiction"))  # as the partial index has it
         return [rows.entry_of(row) for row in reversed(await self._all(query))]
 
-    async def entries_after(self, seq: int, limit: int) -> list[Entry]:
-        """Return the entries that follow a number, in order."""
+    async def entries_after(self, seq: int, limit: int) -> list[chain.Record]:
+        """Return the entries that follow a number, in order, as they are exported."""
         return await chain.after(self._connection, seq, limit)
 
     async def ledger_head(self) -> chain.Head:
-        """Return the end of the ledger's chain."""
-        return await chain.head(self._connection)
+        """Return the end of the ledger's chain, and hold it: nobody appends before this transaction ends."""
+        return await chain.head(self._connection, hold=True)
 
 
 def _named(table: sa.Table, certificate: CertificateId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
