@@ -51,8 +51,9 @@ class Token:
         self.at_once(lambda session: _generate(session, label), writing=True)
 
     def close(self) -> None:
-        """End the session."""
-        self._thread.submit(self._forget).result(self._seconds)
+        """End the session; a token that is stuck is left to itself."""
+        with contextlib.suppress(TimeoutError):
+            self._thread.submit(self._forget).result(self._seconds)
         self._thread.shutdown(wait=False)
 
     async def run(self, work: Callable[[pkcs11.Session], _T]) -> _T:

@@ -110,8 +110,10 @@ def read(data: bytes, roots: Mapping[str, Root], now: datetime.datetime) -> Revo
 
 def _signed(crl: x509.CertificateRevocationList, root: Root) -> bool:
     key = root.certificate.public_key()
+    usage = root.certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     return (
         root.certificate.subject == crl.issuer
+        and usage.crl_sign
         and crl.signature_algorithm_oid == SignatureAlgorithmOID.RSA_WITH_SHA256
         and isinstance(key, RSAPublicKey)
         and crl.is_signature_valid(key)
@@ -264,8 +266,11 @@ class Revocations:
     async def watch(self, now: Callable[[], datetime.datetime], every: float) -> None:
         """Look for new files (each `every` seconds) and log what is not current, until cancelled."""
         while True:
-            await asyncio.to_thread(self.refresh, now())  # a list of millions takes seconds
-            self.say(now())
+            try:
+                await asyncio.to_thread(self.refresh, now())  # a list of millions takes seconds
+                self.say(now())
+            except Exception:  # noqa: BLE001 - whatever it was, the next look may succeed, and without any lists grow old
+                _log.exception("revocation lists could not be looked at")
             await asyncio.sleep(every)
 
 

@@ -85,6 +85,17 @@ def on_database(directory: Path, work: Callable[[Database], Awaitable[_T]]) -> _
         raise StorageFailed(f"database: {error.orig}") from error
 
 
+def note_in_ledger(directory: Path, event: str, detail: str) -> None:
+    """Append to the ledger what an operator did outside the database; `event` is the name of an Event."""
+
+    async def work(tx: Transaction) -> None:
+        from centrald.storage.ledger import Entry, Event
+
+        await tx.append(Entry(Event[event], tx.now, detail=detail))
+
+    transact(directory, work)
+
+
 def plain(value: Any) -> Any:
     """Return a value as JSON knows it: names of enums, RFC 3339 times, hexadecimal bytes."""
     match value:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show, show_one
+from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, note_in_ledger, show, show_one
 from centrald.clock import SystemClock
 from centrald.errors import ConfigError
 
@@ -38,6 +38,8 @@ def import_(
         known, new = revocations.put(data, SystemClock().now())
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
+    if new:
+        note_in_ledger(directory, "CRL_IMPORTED", f"number {known.number} of {known.authority_key_id}")
     row = {
         "authority": known.authority_key_id,
         "number": known.number,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show, show_one, transact
+from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, note_in_ledger, show, show_one, transact
 from centrald.clock import SystemClock
 from centrald.errors import AlreadyThere
 
@@ -96,6 +96,7 @@ def add(
     if generate:
         masterkeys.generate(directory, new)
     added = masterkeys.add(directory, keys.master, keys.ring, new)
+    note_in_ledger(directory, "KEYS_ADDED", f"from version {added.from_version}, check value {added.check_value}")
     row: dict[str, Any] = {
         "from_version": added.from_version,
         "place": added.place,

@@ -29,6 +29,8 @@ class Event(Enum):
     MAINTENANCE_CANCELLED = "maintenance_cancelled"
     CARD_REGISTERED = "card_registered"
     CARD_REVOKED = "card_revoked"
+    CRL_IMPORTED = "crl_imported"
+    KEYS_ADDED = "keys_added"
 
 
 @dataclass(frozen=True, slots=True)

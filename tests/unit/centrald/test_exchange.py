@@ -217,6 +217,13 @@ def test_a_card_of_issuance_is_an_entry(world: World) -> None:
     assert line.card.certificate == held.certificate_id
 
 
+def ledger(centrald: Centrald, world: World) -> list[dict[str, Any]]:
+    return [
+        json.loads(line)
+        for line in centrald("ledger", "show", "--directory", world.directory, "--json")[1].splitlines()
+    ]
+
+
 def test_lists_are_imported_and_listed(centrald: Centrald, world: World, tmp_path: Path) -> None:
     there = ("--directory", world.directory, "--json")
     rows = [json.loads(line) for line in centrald("crl", "list", *there)[1].splitlines()]
@@ -233,6 +240,8 @@ def test_lists_are_imported_and_listed(centrald: Centrald, world: World, tmp_pat
     assert {(row["role"], row["condition"], row["number"]) for row in rows} == {
         ("user", "current", 5), ("signing", "missing", None),
     }  # fmt: skip
+    (noted,) = [one for one in ledger(centrald, world) if one["event"] == "crl_imported"]
+    assert noted["detail"].startswith("number 5 of ")
     file.write_bytes(crl(user, now, number=4))
     assert centrald("crl", "import", file, *there)[0] == 1
     file.write_bytes(b"junk")
@@ -267,6 +276,8 @@ def test_keys_are_added_and_listed(centrald: Centrald, world: World, tmp_path: P
         (1, 51, 3), (52, 63, 0), (64, 127, 0),
     ]  # fmt: skip
     assert len({row["check_value"] for row in rows}) == 3
+    noted = [one["detail"] for one in ledger(centrald, world) if one["event"] == "keys_added"]
+    assert noted == [f"from version {row['from_version']}, check value {row['check_value']}" for row in rows[1:]]
     assert rows[2]["place"] == "token centre, key third"
     ring = KeyRing.open(world.directory, "keys/master.key", "keys/ring.toml")
     assert [one.check_value for one in ring.live] == [row["check_value"] for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -128,7 +129,9 @@ async def test_wrong_cryptograms_slow_a_card_down_and_raise_the_alarm(
 
 
 async def test_a_kiosk_that_tries_many_cards_is_slowed_down_alone(world: World) -> None:
-    cards = [await world.card() for _ in range(KIOSK_PATIENCE.free + 2)]
+    patience = replace(KIOSK_PATIENCE, free=2)
+    world.kiosks._guard = guard = CryptogramGuard(kiosk=patience)
+    cards = [await world.card() for _ in range(patience.free + 2)]
     for card in cards:
         await world.reserved(card)
         if card is cards[-1]:
@@ -141,8 +144,8 @@ async def test_a_kiosk_that_tries_many_cards_is_slowed_down_alone(world: World) 
     assert raised.value.wait == KIOSK_PATIENCE.first
     there = await world.checked(cards[-1], OTHER_KIOSK)
     assert isinstance(await there.authorize(cards[-1]), Authorized)
-    assert world.guard.kiosks.wait(KIOSK, world.clock.now()) is not None
-    assert world.guard.kiosks.wait(KIOSK, world.clock.now() + KIOSK_PATIENCE.first) is None
+    assert guard.kiosks.wait(KIOSK, world.clock.now()) is not None
+    assert guard.kiosks.wait(KIOSK, world.clock.now() + KIOSK_PATIENCE.first) is None
 
 
 def test_a_right_card_does_not_clear_its_kiosk() -> None:

@@ -225,6 +225,46 @@ def test_what_is_out_of_date_is_said_when_it_changes_and_every_hour(
     assert "revocation list is current again" in caplog.text
 
 
+async def test_the_watch_survives_what_nobody_foresaw(
+    tmp_path: Path, roots: dict[str, Root], user: pki.Issued, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = 0
+
+    def now() -> datetime.datetime:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise ZeroDivisionError
+        return NOW
+
+    known = lists(tmp_path, roots)
+    (tmp_path / "user.crl").write_bytes(crl(user, NOW, 0xA))
+    task = asyncio.create_task(known.watch(now, 0.01))
+    async with asyncio.timeout(5):
+        while not known.user_revoked(key_id(user), "a"):
+            await asyncio.sleep(0.005)
+    task.cancel()
+    assert "revocation lists could not be looked at" in caplog.text
+
+
+def test_an_authority_that_may_not_sign_lists(user: pki.Issued) -> None:
+    usage = dict.fromkeys(("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"), False)
+    usage |= dict.fromkeys(("key_agreement", "crl_sign", "encipher_only", "decipher_only"), False)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(user.certificate.subject)
+        .issuer_name(user.certificate.subject)
+        .public_key(user.key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + DAY)
+        .add_extension(x509.KeyUsage(key_cert_sign=True, **usage), critical=True)
+        .sign(user.key, hashes.SHA256())
+    )
+    with pytest.raises(ConfigError, match="does not verify"):
+        read(crl(user, NOW), {"aa": Root(Role.USER, certificate)}, NOW)
+
+
 async def test_the_watch_reads_and_ends(tmp_path: Path, roots: dict[str, Root], user: pki.Issued) -> None:
     known = lists(tmp_path, roots)
     task = asyncio.create_task(known.watch(lambda: NOW, 0.01))
