@@ -19,8 +19,6 @@ from centrald.storage.database import Database
 
 _log = logging.getLogger(__name__)
 
-CHECK_SECONDS = 1.0
-PATIENCE_SECONDS = 3.0  # a kiosk waits so long for a call, too
 _ROUNDS = 15  # checks from one look at the rest to the next
 _DOUBTS = 10_000  # counted at most; that many are a catastrophe anyway
 
@@ -28,19 +26,13 @@ _DOUBTS = 10_000  # counted at most; that many are a catastrophe anyway
 class Monitor:
     """Tells metrics and health, until it is cancelled."""
 
-    def __init__(
-        self,
-        database: Database,
-        metrics: Metrics,
-        serving: Callable[[bool], Awaitable[None]],
-        *,
-        check_seconds: float = CHECK_SECONDS,
-        patience_seconds: float = PATIENCE_SECONDS,
-    ) -> None:
+    check_seconds = 1.0
+    patience_seconds = 3.0  # a kiosk waits so long for a call, too
+
+    def __init__(self, database: Database, metrics: Metrics, serving: Callable[[bool], Awaitable[None]]) -> None:
         self._database = database
         self._metrics = metrics
         self._serving = serving
-        self._check_seconds, self._patience_seconds = check_seconds, patience_seconds
         self._up: bool | None = None
         self.looks: list[Callable[[], Awaitable[None]]] = [self._count]
 
@@ -53,7 +45,7 @@ class Monitor:
                 for look in self.looks:
                     await self._try(look)
             left = _ROUNDS if not left else left - 1
-            await asyncio.sleep(self._check_seconds)
+            await asyncio.sleep(self.check_seconds)
 
     async def _check(self) -> None:
         up = await self._try(self._database.check)
@@ -75,7 +67,7 @@ class Monitor:
     async def _try(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Do the work in time; tells whether that was possible."""
         try:
-            async with asyncio.timeout(self._patience_seconds):
+            async with asyncio.timeout(self.patience_seconds):
                 await work()
         except (StorageFailed, SQLAlchemyError, TimeoutError):
             return False

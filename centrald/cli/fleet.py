@@ -14,10 +14,10 @@ from centrald.storage.ledger import Entry, Event
 if TYPE_CHECKING:
     from centrald.storage.transaction import Transaction
 
-_ABOUT = "A kiosk takes part when its chain, its store and itself are all enabled. They come with `centrald kiosk add`."
+_ABOUT = "They come with `centrald kiosk add`; a kiosk takes part when its chain, its store and itself are all enabled."
 
-chains = typer.Typer(help=f"Chains: list, enable, disable. {_ABOUT}", no_args_is_help=True)
-stores = typer.Typer(help=f"Stores: list, enable, disable. {_ABOUT}", no_args_is_help=True)
+chains = typer.Typer(help=f"Chains: list, enable, disable.\n\n{_ABOUT}", no_args_is_help=True)
+stores = typer.Typer(help=f"Stores: list, enable, disable.\n\n{_ABOUT}", no_args_is_help=True)
 
 
 def checked_id(text: str) -> str:

@@ -25,13 +25,9 @@ app = typer.Typer(
 _LONGEST = datetime.timedelta(days=31)
 _FARTHEST = datetime.timedelta(days=366)
 
-_Moment = Annotated[
-    str,
-    typer.Argument(
-        metavar="WHEN",
-        help="2026-12-01T01:00, in the service's time zone, or with another's: 2026-12-01T01:00+00:00.",
-    ),
-]
+_WHEN = "2026-12-01T01:00, in the service's time zone, or with another's: 2026-12-01T01:00+00:00."
+_From = Annotated[str, typer.Argument(metavar="FROM", help=f"When it begins: {_WHEN}")]
+_Until = Annotated[str, typer.Argument(metavar="UNTIL", help="When it ends, written alike.")]
 
 
 def _moment(text: str, directory: Path) -> datetime.datetime:
@@ -46,8 +42,8 @@ def _moment(text: str, directory: Path) -> datetime.datetime:
 
 @app.command()
 def add(
-    start: _Moment,
-    until: _Moment,
+    start: _From,
+    until: _Until,
     directory: Directory = DEFAULT_DIRECTORY,
     note: Annotated[str | None, typer.Option(help="Why, for colleagues; up to 200 characters.")] = None,
     as_json: AsJson = False,

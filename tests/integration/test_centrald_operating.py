@@ -97,6 +97,12 @@ def initialized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Monitor, "check_seconds", 0.02)
+    monkeypatch.setattr(Monitor, "patience_seconds", 0.3)
+
+
 @pytest.fixture
 async def centre(initialized: Path, tmp_path: Path) -> AsyncIterator[Centre]:
     directory = tmp_path / "central"
@@ -220,11 +226,11 @@ async def test_metrics_say_what_happens_and_promtool_finds_no_fault(centre: Cent
 
 
 class Health:
-    """A monitor of its own with short waits, and what it said."""
+    """A monitor of its own, and what it said."""
 
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self.said: asyncio.Queue[bool] = asyncio.Queue()
-        self._monitor = Monitor(database, metrics, self.said.put, check_seconds=0.02, patience_seconds=0.2)
+        self._monitor = Monitor(database, metrics, self.said.put)
 
     async def next(self) -> bool:
         async with asyncio.timeout(SECONDS):

@@ -167,7 +167,11 @@ def test_a_directory_that_is_none(centrald: Centrald, tmp_path: Path) -> None:
         assert "centrald init" in err
 
 
-@pytest.mark.parametrize("words", [(), ("kiosk",), ("card",), ("reservation",), ("ledger",), ("serve",), ("init",)])
+COMMANDS = ("chain", "store", "kiosk", "maintenance", "card", "certificate", "crl", "keys", "reservation", "doubts")
+COMMANDS += ("ledger", "migrate", "serve", "init")
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS), ("ledger", "verify"), ("maintenance", "add")])
 def test_help_is_there_for_everything(centrald: Centrald, words: tuple[str, ...]) -> None:
     code, out, _ = centrald(*words, "--help")
     assert code == 0
