@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 
+from centrald.cli.purge import purge as purge_command
 from centrald.errors import OutOfOrder
 from centrald.rules.model import (
     SILENCE,
@@ -138,3 +140,12 @@ async def test_an_authorized_write_nobody_reports_is_kept(world: World) -> None:
     world.clock.advance(VALIDITY + KEEP + SILENCE)
     assert await purge(world) == 0
     assert await world.state(reservation) is State.IN_DOUBT
+
+
+@pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
+async def test_the_command_says_how_many_it_forgot(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.clock.time = datetime.datetime.now(datetime.UTC) - VALIDITY - KEEP
+    await world.kiosks.release(KIOSK, new_id())
+    for days, gone in ((KEEP.days + 2, 0), (KEEP.days, 1), (KEEP.days, 0)):
+        await asyncio.to_thread(purge_command, world.directory, days, as_json=True)
+        assert capsys.readouterr().out == f'{{"forgotten": {gone}}}\n'
