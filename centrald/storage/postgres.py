@@ -25,7 +25,7 @@ _UNIQUE_VIOLATION = "23505"
 # PostgreSQL's documentation, Appendix A: serialization_failure, deadlock_detected, admin_shutdown, crash_shutdown.
 _TRY_AGAIN = frozenset({"40001", "40P01", "57P01", "57P02"})
 _READ_ONLY = sa.select(sa.func.current_setting("transaction_read_only"))
-_NOW = "SELECT clock_timestamp()"  # asked of the driver: it is asked in every transaction
+_NOW = "SELECT clock_timestamp()"  # as text, with nothing to build: every transaction asks
 MIGRATION_LOCK = 0x4A504B49  # any number, the same for all who migrate
 
 
@@ -42,9 +42,7 @@ def engine(url: sa.URL, connections: int) -> AsyncEngine:
 
 async def now(connection: AsyncConnection) -> datetime.datetime:
     """Return the server's time."""
-    driver = (await connection.get_raw_connection()).driver_connection
-    assert driver is not None
-    moment: datetime.datetime = await driver.fetchval(_NOW)
+    moment: datetime.datetime = (await connection.exec_driver_sql(_NOW)).scalar_one()
     return moment
 
 
