@@ -23,7 +23,15 @@ MAX_CERTIFICATE_BYTES = 4096
 USER_POLICY = x509.ObjectIdentifier("1.2.392.200149.8.5.1.3.30")  # user authentication certificate
 _KEY_BITS = 2048
 _COUNTRY = "JP"
-_BROKEN = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion)
+BROKEN = (  # what parsing of foreign bytes raises, at once or when a part is first looked at
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    UserWarning,  # of serial numbers and names against the standard, where warnings are errors
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _KNOWN_EXTENSIONS = frozenset(
     {ExtensionOID.KEY_USAGE, ExtensionOID.CERTIFICATE_POLICIES, ExtensionOID.BASIC_CONSTRAINTS}
 )
@@ -79,7 +87,7 @@ class UserAuthority:
                 return Fault.WRONG_AUTHORITY
             fault = _fault_of(root, certificate)
             key = certificate.public_key()
-        except (ValueError, TypeError, UnsupportedAlgorithm, *_BROKEN):
+        except BROKEN:
             return Fault.MALFORMED
         if fault is not None:
             return fault

@@ -15,10 +15,10 @@ from enum import Enum
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
+from centrald.certificates import BROKEN
 from centrald.errors import AlreadyThere, ConfigError
 
 _log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def read(data: bytes, roots: Mapping[str, Root], now: datetime.datetime) -> Revo
         serials = frozenset(entry.serial_number for entry in crl)
     except x509.ExtensionNotFound:
         raise ConfigError("it has no number") from None
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except BROKEN:
         raise ConfigError("it is not a revocation list") from None
     if crl.next_update_utc is None:
         raise ConfigError("it does not say when the next one comes")
