@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from centrald.errors import StorageFailed
 from centrald.storage import rows, schema
 from centrald.storage.ledger import Entry
 
@@ -28,8 +29,21 @@ _HASH = "hash"
 _table = schema.ledger_head
 _HEAD = sa.select(_table.c.seq, _table.c.hash)
 _HELD_HEAD = _HEAD.with_for_update()
-_MOVE_HEAD = sa.update(_table).values(seq=sa.bindparam("last_seq"), hash=sa.bindparam("last_hash"))
+_MOVE_HEAD = (
+    sa.update(_table)
+    .where(_table.c.seq == sa.bindparam("from_seq"), _table.c.hash == sa.bindparam("from_hash"))
+    .values(seq=sa.bindparam("to_seq"), hash=sa.bindparam("to_hash"))
+)
 _APPEND = sa.insert(schema.ledger)
+_moved = _MOVE_HEAD.returning(_table.c.id).cte("moved")  # PostgreSQL's
+_MOVE_AND_APPEND = (
+    _APPEND.from_select(
+        schema.ledger.c.keys(),
+        sa.select(*(sa.bindparam(f"new_{one.name}", type_=one.type) for one in schema.ledger.c)).select_from(_moved),
+    )
+    .add_cte(_moved)
+    .returning(schema.ledger.c.seq)
+)
 # Just as they are stored, also what somebody wrote there who had no right to.
 _plain_ledger = sa.table(
     "ledger",
@@ -90,21 +104,50 @@ async def head(connection: AsyncConnection, *, hold: bool = False) -> Head:
     return Head(row.seq, row.hash)
 
 
-async def append(connection: AsyncConnection, entries: Sequence[Entry]) -> list[Entry]:
+async def append(connection: AsyncConnection, entries: Sequence[Entry], known: Head | None) -> list[Entry]:
     """Append entries at the end of the chain, as the last thing of a transaction; returns them as they are now.
 
-    All that append wait here for each other, so nothing else may be waited for afterwards.
+    `known` is where the chain ended when last heard of: most often it still does, and one statement does all. All that
+    append wait here for each other, so nothing else may be waited for afterwards.
     """
+    if known is not None:
+        chained = _linked(known, entries)
+        if await _advanced(connection, known, chained):
+            return chained
     end = await head(connection, hold=True)
+    chained = _linked(end, entries)
+    if not await _advanced(connection, end, chained):
+        raise StorageFailed("the ledger has no head")
+    return chained
+
+
+def _linked(end: Head, entries: Sequence[Entry]) -> list[Entry]:
     chained = []
     for entry in entries:
         linked = replace(entry, seq=end.seq + 1, previous=end.hash)
         linked = replace(linked, hash=digest(record(_values(linked))))
         chained.append(linked)
-        end = Head(linked.seq, linked.hash)
-    await connection.execute(_APPEND, [_BLANK | _values(one) for one in chained])
-    await connection.execute(_MOVE_HEAD, {"last_seq": end.seq, "last_hash": end.hash})
+        end = head_of(linked)
     return chained
+
+
+def head_of(entry: Entry) -> Head:
+    """Return the head of a chain that ends with this entry."""
+    return Head(entry.seq, entry.hash)
+
+
+async def _advanced(connection: AsyncConnection, end: Head, chained: Sequence[Entry]) -> bool:
+    """Move the head from where it is thought to be, and insert; does nothing when it is elsewhere."""
+    new = head_of(chained[-1])
+    values = [_BLANK | _values(one) for one in chained]
+    move = {"from_seq": end.seq, "from_hash": end.hash, "to_seq": new.seq, "to_hash": new.hash}
+    if connection.dialect.name == "postgresql" and len(values) == 1:
+        named = {f"new_{name}": value for name, value in values[0].items()}
+        return (await connection.execute(_MOVE_AND_APPEND, named | move)).scalar_one_or_none() is not None
+    if (await connection.execute(_MOVE_HEAD, move)).rowcount != 1:
+        return False
+    await connection.execute(_APPEND, values)
+    return True
 
 
 async def after(connection: AsyncConnection, seq: int, limit: int) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from centrald.clock import Clock, SystemClock, monotonic
 from centrald.errors import CentralError, ConfigError, StorageFailed
 from centrald.storage import postgres, sqlite
+from centrald.storage.chain import Head, head_of
 from centrald.storage.ledger import Entry
 from centrald.storage.schema import REVISION, revision_of
 from centrald.storage.transaction import Transaction
@@ -47,6 +49,8 @@ class Database:
         self._engine = engine
         self._clock = clock  # None: the database's own
         self._hold = hold
+        self._appending = asyncio.Lock()  # those of this process wait here, and find the chain's end as they know it
+        self._end: Head | None = None
         self.watcher = Watcher()
 
     @classmethod
@@ -108,12 +112,17 @@ class Database:
         begun = monotonic()
         result, appended = "failed", list[Entry]()
         try:
-            async with self._begin() as connection:
-                # On SQLite the write lock is held by now.
-                now = self._clock.now() if self._clock else await postgres.now(connection)
-                tx = Transaction(connection, now)
-                yield tx
-                appended = await tx.finish()
+            async with AsyncExitStack() as until_committed:
+                async with self._begin() as connection:
+                    # On SQLite the write lock is held by now.
+                    now = self._clock.now() if self._clock else await postgres.now(connection)
+                    tx = Transaction(connection, now)
+                    yield tx
+                    if tx.appends:
+                        await until_committed.enter_async_context(self._appending)
+                        appended = await tx.finish(self._end)
+                if appended:
+                    self._end = head_of(appended[-1])
             result = "committed"
         except CentralError as error:
             result = "failed" if isinstance(error, StorageFailed) else "rolled_back"

@@ -189,9 +189,14 @@ class Transaction:
         """Append one entry to the ledger, when the transaction ends."""
         self._appended.append(entry)
 
-    async def finish(self) -> list[Entry]:
-        """Carry out what comes last: append to the ledger. Returns what was appended."""
-        return await chain.append(self._connection, self._appended) if self._appended else []
+    @property
+    def appends(self) -> bool:
+        """Whether something is to be appended."""
+        return bool(self._appended)
+
+    async def finish(self, known: chain.Head | None) -> list[Entry]:
+        """Carry out what comes last: append to the ledger. Returns what was appended; `known`: see `chain.append`."""
+        return await chain.append(self._connection, self._appended, known)
 
     async def entries(
         self,

@@ -167,8 +167,10 @@ def test_a_directory_that_is_none(centrald: Centrald, tmp_path: Path) -> None:
         assert "centrald init" in err
 
 
-COMMANDS = ("chain", "store", "kiosk", "maintenance", "card", "certificate", "crl", "keys", "reservation", "doubts")
-COMMANDS += ("ledger", "migrate", "serve", "init")
+COMMANDS = (
+    "chain", "store", "kiosk", "maintenance", "card", "certificate", "crl", "keys",
+    "reservation", "doubts", "ledger", "migrate", "serve", "init",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS), ("ledger", "verify"), ("maintenance", "add")])

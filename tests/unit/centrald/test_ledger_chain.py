@@ -124,6 +124,23 @@ async def test_those_who_append_at_once_make_one_chain(world: World) -> None:
     assert problems(entries, head) == []
 
 
+async def test_services_that_do_not_know_of_each_other_make_one_chain(world: World) -> None:
+    """Each finds the end where it left it, or looks for it."""
+    other = Database.open(world.storage_url, world.directory, world.clock)
+
+    async def append(database: Database) -> None:
+        async with database.transaction() as tx:
+            await tx.append(Entry(Event.BEGUN, tx.now))
+            await tx.append(Entry(Event.RELEASED, tx.now))
+
+    for database in (other, world.database, world.database, other, world.database):
+        await append(database)
+    await asyncio.gather(*(append(database) for database in (other, world.database) for _ in range(10)))
+    await other.close()
+    entries, head = await all_of(world)
+    assert (len(entries), problems(entries, head)) == (50, [])
+
+
 async def test_a_transaction_that_fails_leaves_no_gap(world: World) -> None:
     async def fail() -> None:
         async with world.database.transaction() as tx:
