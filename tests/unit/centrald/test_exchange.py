@@ -26,7 +26,7 @@ from centrald.registry import Format, Line
 from centrald.rules.model import CardEntry, CertificateId, Procedure
 from centrald.storage.ledger import Event
 from tests.rig.crl import crl
-from tests.rig.token import MODULE, make
+from tests.rig.soft_token import MODULE, make
 from tests.unit.centrald.world import HeldCard, World
 
 Centrald = Callable[..., tuple[int, str, str]]

@@ -23,7 +23,7 @@ from centrald.errors import AlreadyThere, ConfigError, KeysUnavailable
 from centrald.hsm import Token, TokenKey, cmac_of_blocks, read_pin
 from centrald.masterkeys import Generation, KeyRing, TokenPlace
 from centrald.rules.model import Procedure
-from tests.rig.token import MODULE, SoftToken, brought_in, make
+from tests.rig.soft_token import MODULE, SoftToken, brought_in, make
 
 PROCEDURE = Procedure.SIGNING_PASSWORD
 FIRST, RING = "keys/master.key", "keys/ring.toml"

@@ -16,7 +16,7 @@ from centrald import masterkeys
 from centrald.config import Service, Storage
 from centrald.masterkeys import Generation, KeyRing, TokenPlace
 from centrald.rules.model import Outcome, Refusal, State
-from tests.rig.token import MODULE, make
+from tests.rig.soft_token import MODULE, make
 from tests.unit.centrald.world import KIOSK, PROCEDURE, HeldCard, ManualClock, World
 
 FIRST, RING = "keys/master.key", "keys/ring.toml"
