@@ -87,9 +87,9 @@ class KioskCalls:
         return await self._status(tx, kiosk)
 
     async def _status(self, tx: Transaction, kiosk: KioskId) -> ServiceStatus:
-        hours = replace(self._hours, maintenance=await tx.maintenance.windows())
-        now_open = opening(hours, tx.now)
-        refusal = now_open.refusal if await tx.fleet.enabled(kiosk) else Refusal.KIOSK_NOT_ENABLED
+        enabled, windows = await tx.fleet.standing(kiosk)
+        now_open = opening(replace(self._hours, maintenance=windows), tx.now)
+        refusal = now_open.refusal if enabled else Refusal.KIOSK_NOT_ENABLED
         if refusal is None and not self._trust.revocations.reliable(tx.now):
             refusal = Refusal.MAINTENANCE  # whether a certificate is revoked cannot be judged; the log says of which
         return ServiceStatus(refusal, tx.now, now_open.opens_at, now_open.closes_at)

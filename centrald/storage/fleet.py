@@ -10,8 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from centrald.errors import AlreadyThere, NotThere
+from centrald.rules.hours import Window
 from centrald.rules.model import KioskId
 from centrald.storage import schema, statements
+
+_LOOK_AHEAD = datetime.timedelta(days=31)  # what begins later says nothing about the opening hours of these days
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,14 @@ class Fleet:
         """Tell whether chain, store and kiosk are all known and enabled."""
         values = {"chain": kiosk.chain, "store": kiosk.store, "kiosk": kiosk.kiosk}
         return (await self._connection.execute(statements.ENABLED, values)).first() is not None
+
+    async def standing(self, kiosk: KioskId) -> tuple[bool, tuple[Window, ...]]:
+        """Tell whether the kiosk is enabled, and the maintenance windows of the days ahead, in one statement."""
+        named = {"chain": kiosk.chain, "store": kiosk.store, "kiosk": kiosk.kiosk}
+        times = {"now": self._now, "near": self._now + _LOOK_AHEAD}
+        found = (await self._connection.execute(statements.STANDING, named | times)).all()
+        windows = (Window(row.starts_at, row.ends_at) for row in found if row.starts_at is not None)
+        return bool(found[0].enabled), tuple(windows)
 
     async def add(self, kiosk: KioskId) -> None:
         """Add a kiosk, enabled, with its chain and store when they are new; raises AlreadyThere."""

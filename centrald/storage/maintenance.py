@@ -14,11 +14,6 @@ from centrald.storage import schema
 
 _LOOK_AHEAD = datetime.timedelta(days=31)  # what begins later says nothing about the opening hours of these days
 
-_table = schema.maintenance
-_WINDOWS = sa.select(_table.c.starts_at, _table.c.ends_at).where(
-    _table.c.ends_at > sa.bindparam("now"), _table.c.starts_at < sa.bindparam("near"), _table.c.cancelled_at.is_(None)
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Announced:
@@ -66,8 +61,3 @@ class Maintenance:
             )
             for row in (await self._connection.execute(query)).mappings()
         ]
-
-    async def windows(self) -> tuple[Window, ...]:
-        """Return what the opening hours of the days ahead need to know."""
-        found = await self._connection.execute(_WINDOWS, {"now": self._now, "near": self._now + _LOOK_AHEAD})
-        return tuple(Window(row.starts_at, row.ends_at) for row in found)

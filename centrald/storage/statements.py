@@ -7,7 +7,18 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from centrald.storage.schema import attempt, card, chain, kiosk, phone_challenge, report, reservation, store, write
+from centrald.storage.schema import (
+    attempt,
+    card,
+    chain,
+    kiosk,
+    maintenance,
+    phone_challenge,
+    report,
+    reservation,
+    store,
+    write,
+)
 
 _value = sa.bindparam
 
@@ -34,6 +45,18 @@ ENABLED = (
         chain.c.enabled,
         store.c.enabled,
         kiosk.c.enabled,
+    )
+)
+
+# One row at least, and one for each window.
+STANDING = sa.select(ENABLED.exists().label("enabled"), maintenance.c.starts_at, maintenance.c.ends_at).select_from(
+    sa.select(sa.literal(1).label("one"))
+    .subquery()
+    .outerjoin(
+        maintenance,
+        (maintenance.c.ends_at > _value("now"))
+        & (maintenance.c.starts_at < _value("near"))
+        & maintenance.c.cancelled_at.is_(None),
     )
 )
 

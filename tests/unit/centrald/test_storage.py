@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from centrald.errors import AlreadyThere, ConfigError, NotThere, StorageFailed
-from centrald.rules.model import State
+from centrald.rules.hours import Window
+from centrald.rules.model import SILENCE, Refusal, State
 from centrald.service.channels import Authorized
 from centrald.storage import schema
 from centrald.storage.database import Database
@@ -195,3 +196,46 @@ async def test_the_same_reservation_asked_for_at_once_is_made_once(world: World)
     made = await asyncio.gather(*(world.reserve_with(card, challenge) for _ in range(20)))
     assert all(one == made[0] for one in made)
     assert [entry.event.value for entry in await world.ledger()] == ["reserved"]
+
+
+async def test_windows_count_from_the_next_transaction_on(world: World) -> None:
+    hour = datetime.timedelta(hours=1)
+
+    async def refusal() -> Refusal | None:
+        return (await world.kiosks.status(KIOSK)).refusal
+
+    async with world.database.transaction() as tx:
+        running = await tx.maintenance.add(Window(NOON - hour, NOON + hour), "disks")
+        await tx.maintenance.add(Window(NOON + 2 * hour, NOON + 3 * hour), None)
+        await tx.maintenance.add(Window(NOON - 3 * hour, NOON - 2 * hour), None)
+        assert len(await tx.maintenance.announced(past=True)) == 3
+    status = await world.kiosks.status(KIOSK)
+    assert (status.refusal, status.opens_at) == (Refusal.MAINTENANCE, NOON + hour)
+    async with world.database.transaction() as tx:
+        await tx.maintenance.cancel(running.id)
+        with pytest.raises(NotThere):
+            await tx.maintenance.cancel(running.id)
+    status = await world.kiosks.status(KIOSK)
+    assert (status.refusal, status.closes_at) == (None, NOON + 2 * hour)
+    world.clock.advance(2 * hour)
+    assert await refusal() is Refusal.MAINTENANCE
+    world.clock.advance(hour)
+    assert await refusal() is None
+
+
+async def test_counts_of_the_metrics(world: World) -> None:
+    for step in range(3):
+        card = await world.card()
+        await world.reserved(card)
+        if step:
+            await (await world.checked(card)).authorized(card)
+        if step == 1:
+            world.clock.advance(SILENCE)
+    async with world.database.transaction() as tx:
+        counts = await tx.overview.counts(100)
+    assert {state: count for state, count in counts.unexpired.items() if count} == {
+        State.RESERVED: 1,
+        State.AUTHORIZED: 1,
+        State.IN_DOUBT: 1,
+    }
+    assert (counts.doubts, counts.oldest_doubt) == (1, NOON)
