@@ -53,6 +53,7 @@ def test_issue_makes_a_card_and_its_registry_entry_once(site: Site, tmp_path: Pa
         "user_certificate_serial",
         "user_authority_key_id",
         "signing_certificate_serial",
+        "signing_authority_key_id",
         "signing_not_before",
         "signing_not_after",
         "diversification_data",

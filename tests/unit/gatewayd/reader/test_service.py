@@ -128,7 +128,10 @@ async def test_two_threads_two_contexts_and_each_call_on_its_own(scard: FakeScar
             *(scard.threads[name] for name in scard.threads if name != "SCardCancel")
         )
     assert not scard.contexts
-    assert {thread for thread in threading.enumerate() if thread.name.startswith("reader-")} <= before
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("reader-"):
+            thread.join(5)  # it has said that it ends, and is on its last lines
+            assert not thread.is_alive()
 
 
 async def test_threads_are_daemons_so_that_a_hung_pcscd_never_keeps_the_process(scard: FakeScard) -> None:
