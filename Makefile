@@ -33,7 +33,7 @@ recovery: ready  ## how soon a kiosk heals, and what late answers, mute and swap
 	@LONG_SWEEPS=1 $(BIN)/python -m pytest --quiet --capture=no tests/system/test_late_answers.py
 
 .PHONY: test
-test: ready $(NODE_MODULES)/.installed  ## everything: format, lint, types, architecture, protos, and all tests
+test: test-packages ready $(NODE_MODULES)/.installed  ## everything: format, lint, types, architecture, protos, and all tests
 	@$(MAKE) --keep-going -j1 check-format check-lint check-types check-imports check-protos check-tests
 
 .PHONY: soak
@@ -42,7 +42,7 @@ soak: ready  ## attempts and connections by the thousand, with what they leave; 
 		$(BIN)/python -m pytest --capture=no tests/system/test_leaks.py tests/unit/gatewayd/session/test_leaks.py $(PYTEST_ARGS)
 
 .PHONY: bench-central
-bench-central: ready  ## whole attempts a second through the centre, on both databases; BENCH_ARGS="--only sqlite"
+bench-central: test-packages ready  ## whole attempts a second through the centre, on both databases; BENCH_ARGS="--only sqlite"
 	$(BIN)/python -m tests.bench.central $(BENCH_ARGS)
 
 .PHONY: lint
@@ -81,6 +81,10 @@ clean:  ## remove everything that was made here, downloads included
 .PHONY: packages
 packages:
 	@tests/rig/packages.sh
+
+.PHONY: test-packages
+test-packages:
+	@tests/rig/packages.sh tests
 
 $(VENV)/.locked: requirements/build.txt requirements/dev.txt | packages
 	@echo "Python packages, pinned by hash, into $(VENV) (pyscard is compiled)"

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Brings the Debian packages a checkout needs onto this machine: only those that are missing, their services neither
 # started nor enabled. And the virtual reader's driver into .cache/vpcd: its package is not installed, because that
-# configures a reader for the system's own pcscd.
+# configures a reader for the system's own pcscd. `packages.sh tests` brings what only the tests need, too.
 set -eu
+tier=${1:-demo}
 cd "$(dirname "$0")/../.."
 
 DRIVER=.cache/vpcd/libifdvpcd.so
@@ -52,7 +53,8 @@ fetch_driver() { apt-get -qq -o APT::Sandbox::User=root download vsmartcard-vpcd
 
 missing=
 while read -r package why; do
-    [ -n "$package" ] || continue
+    [ "$package" != tests: ] || [ "$tier" = tests ] || break
+    [ -n "$why" ] || continue
     installed "$package" && continue
     [ -n "$missing" ] || echo 'Debian packages that are missing and now installed (no service is started or enabled):'
     printf '  %-16s  %s\n' "$package" "$why"
@@ -69,11 +71,16 @@ pcscd             the PC/SC service (a private copy of it is run; the service it
 opensc            reads the card as foreign software (opensc-tool, pkcs15-tool, pkcs11-tool)
 opensc-pkcs11     signs with the card as foreign software
 openssl           verifies what the card signed
-postgresql        the centre's database (tests run a private one; the service itself stays off)
-prometheus        promtool judges metrics and alert rules (the service itself stays off)
-softhsm2          a PKCS #11 token in software, for the centre's master key (a library; it runs no service)
 util-linux        setpriv: no process outlives the command that started it
 ca-certificates   trust roots for PyPI
+tests:
+postgresql        the centre's database (tests run a private one; the service itself stays off)
+prometheus        judges metrics and alert rules, and scrapes (the service itself stays off)
+softhsm2          a PKCS #11 token in software, for the centre's master key (a library; it runs no service)
+chromium          the browser of the kiosk's screen
+fonts-noto-cjk    the screen's Chinese and Korean
+debootstrap       builds the throw-away system that the package is installed in
+systemd-container boots it (systemd-nspawn)
 NEEDED
 mkdir -p .cache
 [ -z "$missing" ] || install_quietly
