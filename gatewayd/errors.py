@@ -14,7 +14,7 @@ Expected answers (a wrong PIN, a refused reservation) are values of the layer th
     │   └── DeadlineExceeded   the job's budget is over; nothing further is sent
     ├── CardProtocolError      the card answered what no card of this kind answers
     ├── CentralUnavailable     no answer from the centre
-    ├── CentralRejected        the centre will never take this report or release
+    ├── CentralRejected        the centre refuses a call for good, as malformed or out of order
     └── JournalUnavailable     the journal cannot be made durable
 """
 
@@ -74,7 +74,7 @@ class CentralUnavailable(GatewayError):
 
 
 class CentralRejected(GatewayError):
-    """The centre refused a report or release for good: a repeat cannot help. `code` is the gRPC code in lower case."""
+    """The centre refused a call itself, for good: a repeat cannot help. `code` is the gRPC code in lower case."""
 
     def __init__(self, code: str) -> None:
         super().__init__(f"rejected by the central service: {code}")

@@ -14,7 +14,7 @@ from jpkireset.central.v1 import kiosk_service_pb2 as pb
 from gatewayd.central import mapping
 from gatewayd.central.channel import Channel
 from gatewayd.central.circuit import CircuitState
-from gatewayd.central.failure import MALFORMED, word_for
+from gatewayd.central.failure import INTERNAL, MALFORMED, word_for
 from gatewayd.central.identity import check_dates, read_identity, stamp
 from gatewayd.central.port import (
     Acknowledged,
@@ -31,7 +31,7 @@ from gatewayd.central.sight import Sight
 from gatewayd.central.statement import reset_statement
 from gatewayd.central.wire import Observe, Wire
 from gatewayd.clock import Clock
-from gatewayd.errors import CentralUnavailable, ConfigError
+from gatewayd.errors import CentralRejected, CentralUnavailable, ConfigError
 
 GLANCE_S = 1.0  # grpc's own watch of a connection cannot be cancelled
 AUTHORIZE_BUDGET_S = 5.0  # the card waits, powered
@@ -91,7 +91,11 @@ class CentralClient:
     async def service_status(self) -> ServiceStatus:
         """See `CentralPort`."""
         request = pb.GetServiceStatusRequest()
-        status = _understood(mapping.service_status, await self._wire.step(lambda stub: stub.GetServiceStatus, request))
+        try:
+            reply = await self._wire.step(lambda stub: stub.GetServiceStatus, request)
+        except CentralRejected:
+            raise CentralUnavailable(INTERNAL) from None
+        status = _understood(mapping.service_status, reply)
         self._hear(status.now)
         return status
 

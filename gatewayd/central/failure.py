@@ -13,7 +13,7 @@ import grpc.aio
 UNAVAILABLE = "unavailable"
 DEADLINE = "deadline"
 MALFORMED = "malformed"  # an answer that is none
-_INTERNAL = "internal"
+INTERNAL = "internal"  # a fault of the centre, or of how we speak to it
 
 # gRPC codes that are no answer: nobody was there to give one. A centre that stops cancels what reached it just then.
 SILENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
@@ -27,7 +27,6 @@ _BY_CODE = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DEADLINE,
     grpc.StatusCode.UNAUTHENTICATED: "denied",
     grpc.StatusCode.PERMISSION_DENIED: "denied",
-    grpc.StatusCode.FAILED_PRECONDITION: "precondition",
 }
 # Why there is no connection, grpc says in text alone. A test meets the causes for real, so that a new version's words
 # are noticed; until then an unknown text is "unavailable". The first fragment found decides.
@@ -54,4 +53,4 @@ def word_for(error: grpc.aio.AioRpcError) -> str:
     text = error.details() or ""
     if error.code() is grpc.StatusCode.UNAVAILABLE and any(fragment in text for fragment in _NO_CONNECTION):
         return next((word for fragment, word in _BY_TEXT if fragment in text), UNAVAILABLE)
-    return _BY_CODE.get(error.code(), _INTERNAL)
+    return _BY_CODE.get(error.code(), INTERNAL)

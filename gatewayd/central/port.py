@@ -131,7 +131,10 @@ class Acknowledged:
 
 
 class CentralPort(Protocol):
-    """The centre. Every call raises CentralUnavailable after its step's budget (3 s a call, 10 s a step)."""
+    """The centre. Every call raises CentralUnavailable after its step's budget (3 s a call, 10 s a step).
+
+    The calls that have an effect raise CentralRejected when the centre refuses them as malformed or out of order.
+    """
 
     @property
     def kiosk_id(self) -> str:

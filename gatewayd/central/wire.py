@@ -24,7 +24,8 @@ CALL_TIMEOUT_S = 3.0
 STEP_BUDGET_S = 10.0
 DRAIN_S = STEP_BUDGET_S  # for the calls on a channel that was replaced
 
-_FINAL = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION}
+# gRPC codes by which a centre refuses the call itself.
+_FINAL = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION})
 
 Q = TypeVar("Q", bound=Any)
 R = TypeVar("R", bound=Any)
@@ -60,7 +61,10 @@ class Wire:
         return self._channel.connected
 
     async def step(self, pick: Pick[Q, R], request: Q, budget: float = STEP_BUDGET_S) -> R:
-        """Make an idempotent call, again while that can help and the step's budget lasts. Raises CentralUnavailable."""
+        """Make an idempotent call, again while that can help and the step's budget lasts.
+
+        Raises CentralUnavailable, or CentralRejected for a call that the centre does not understand or expect.
+        """
         end = self._clock.monotonic() + budget
 
         def too_late(state: RetryCallState) -> bool:
@@ -83,7 +87,7 @@ class Wire:
         except TimeoutError:
             raise CentralUnavailable(DEADLINE) from None
         except grpc.aio.AioRpcError as error:
-            raise CentralUnavailable(word_for(error)) from None
+            raise _failure(error) from None
         raise AssertionError("the loop returns or raises")
 
     async def deliver(self, pick: Pick[Q, R], request: Q) -> R:
@@ -94,9 +98,7 @@ class Wire:
         try:
             return await self.once(pick, request)
         except grpc.aio.AioRpcError as error:
-            if error.code() in _FINAL:
-                raise CentralRejected(error.code().name.lower()) from None
-            raise CentralUnavailable(word_for(error)) from None
+            raise _failure(error) from None
 
     async def once(self, pick: Pick[Q, R], request: Q, remaining: float = CALL_TIMEOUT_S) -> R:
         """Make a call once. Raises AioRpcError, or CentralUnavailable when the channel was closed."""
@@ -153,6 +155,12 @@ class Wire:
             log.warning("circuit to the centre open", extra={"detail": self._word})
         self._told_open = state is not CircuitState.CLOSED
         self._on_circuit(state)
+
+
+def _failure(error: grpc.aio.AioRpcError) -> CentralUnavailable | CentralRejected:
+    if error.code() in _FINAL:
+        return CentralRejected(error.code().name.lower())
+    return CentralUnavailable(word_for(error))
 
 
 def _is_transient(error: BaseException) -> bool:

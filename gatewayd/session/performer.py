@@ -19,6 +19,7 @@ from gatewayd.dialogue.vocabulary import Outcome, Reason
 from gatewayd.errors import (
     CardAbsent,
     CardProtocolError,
+    CentralRejected,
     CentralUnavailable,
     DeadlineExceeded,
     JournalUnavailable,
@@ -82,6 +83,9 @@ class Performer:
         except CentralUnavailable as error:
             log.warning("central unavailable", extra={"detail": error.detail})
             return ev.Failed(Reason.CENTRAL_UNAVAILABLE)
+        except CentralRejected as error:  # we and the centre do not understand each other, whoever is to blame
+            log.error("call refused by the centre", extra={"code": error.code})
+            return ev.Failed(Reason.INTERNAL)
         except (TransmitFailed, CardAbsent, LinkEnded) as error:
             log.info("card torn", extra={"cause": type(error).__name__})
             return ev.PinTorn() if effect in (Effect.VERIFY_PIN, Effect.RECOUNT) else ev.Torn()

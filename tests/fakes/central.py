@@ -183,7 +183,7 @@ class FakeCentral:
         await self._call("report_outcome", report.attempt_id, report.n)
         self.reports.append(report)
         outcome = model.Outcome(report.outcome.value)
-        with _as_client(final=True):
+        with _as_client():
             attempt = attempt_rules.owned(self.attempts.get(report.attempt_id), self._kiosk)
             if attempt.check is None or attempt.check.reservation_id is None:
                 raise OutOfOrder("no reservation was checked")
@@ -199,7 +199,7 @@ class FakeCentral:
     async def release_attempt(self, attempt_id: str) -> ReservationState:
         await self._call("release_attempt", attempt_id)
         known = self.attempts.get(attempt_id)
-        with _as_client(final=True):
+        with _as_client():
             attempt, reservation = attempt_rules.release(
                 known, attempt_id, self._kiosk, self._reservation_of(known), self.clock.now()
             )
@@ -301,17 +301,16 @@ def _state(state: model.State | None) -> ReservationState:
 
 
 @contextmanager
-def _as_client(*, final: bool = False) -> Iterator[None]:
+def _as_client() -> Iterator[None]:
     """Raise what the real client raises for a broken call."""
     try:
         yield
     except CallError as error:
-        if final and isinstance(error, BadContent | OutOfOrder):
+        if isinstance(error, BadContent | OutOfOrder):
             raise CentralRejected(
                 "invalid_argument" if isinstance(error, BadContent) else "failed_precondition"
             ) from None
-        details = {OutOfOrder: "precondition", NotYours: "denied"}
-        raise CentralUnavailable(details.get(type(error), "internal")) from None
+        raise CentralUnavailable("denied" if isinstance(error, NotYours) else "internal") from None
 
 
 def _standing(card: model.CardEntry | None, now: datetime.datetime) -> model.Refusal | None:

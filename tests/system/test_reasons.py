@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import resource
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from jpkireset.gateway.v1 import gateway_service_pb2 as gateway
 from jpkireset.gateway.v1 import reason_pb2 as reasons
-from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_LIFT, OUTCOME_NOT_DONE, View
+from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_LIFT, OUTCOME_DONE, OUTCOME_NOT_DONE, View
 
 from tests.rig.citizen import Citizen
 from tests.rig.front_end import FINISHED, REMOVE_CARD, Attempt
@@ -25,6 +26,7 @@ PERSONAS = ("child", "expired", "unregistered", "wrong-keys")
 WRITE = "RESET RETRY COUNTER"
 CONDITIONS_NOT_SATISFIED = "6985"
 PATIENCE_S = 20.0
+BACKUP = ":memory:"
 DEFECTIVE = (sys.executable, "-P", ROOT / "tests/rig/defect.py")
 
 
@@ -242,10 +244,32 @@ def daemon_of(stack: Stack, *program: str | Path) -> Iterator[None]:
 
 
 @pytest.mark.reason("INTERNAL")
-async def test_defect_of_the_daemon(citizen: Citizen) -> None:
-    """Nothing from outside leads here: each cause that is known has a reason of its own, and the next one that becomes
-    known is given one. What is left is a defect of the program itself, so one is planted; all else is real.
+async def test_centre_restored_from_a_backup(citizen: Citizen, new_password: str) -> None:
+    """Its operator brings back the database of a moment ago: the running attempt is one it has never heard of. What it
+    says then is not an answer about the citizen, and the card is not touched. The reservation is as it was.
     """
+    stack = citizen.stack
+    database = stack.site.central / "centrald.db"
+    citizen.reserve()
+    with contextlib.closing(sqlite3.connect(database)) as live, contextlib.closing(sqlite3.connect(BACKUP)) as backup:
+        live.backup(backup)
+        attempt = await citizen.to_password()
+        stack.centrald.stop()
+        for file in database.parent.glob("centrald.db-*"):
+            file.unlink()
+        backup.backup(live)
+    stack.centrald.start()
+    await attempt.new_password(new_password)
+    assert await not_done(citizen, attempt) == reasons.REASON_INTERNAL
+    assert "EXTERNAL AUTHENTICATE" not in citizen.commands()
+
+    await citizen.front.ready()
+    again = await citizen.reset(new_password)
+    assert (await citizen.leave(again)).outcome == OUTCOME_DONE
+
+
+async def test_defect_of_the_daemon(citizen: Citizen) -> None:
+    """What nobody has foreseen is told as such, and ends the attempt alone."""
     with daemon_of(citizen.stack, *DEFECTIVE):
         await citizen.front.ready()
         assert await refused_when_read(citizen) == reasons.REASON_INTERNAL

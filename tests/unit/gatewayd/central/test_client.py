@@ -172,8 +172,6 @@ async def test_authorize_has_five_seconds(centre: Centre, client: CentralClient,
     [
         (grpc.StatusCode.UNAUTHENTICATED, "denied"),
         (grpc.StatusCode.PERMISSION_DENIED, "denied"),
-        (grpc.StatusCode.FAILED_PRECONDITION, "precondition"),
-        (grpc.StatusCode.INVALID_ARGUMENT, "internal"),
         (grpc.StatusCode.INTERNAL, "internal"),
         (grpc.StatusCode.UNIMPLEMENTED, "internal"),
     ],
@@ -186,6 +184,20 @@ async def test_a_lasting_failure_is_said_at_once(
         await client.begin_attempt(ATTEMPT)
     assert caught.value.detail == detail
     assert len(centre.heard) == 1
+    assert not clock.slept
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT])
+async def test_a_call_that_is_refused_as_such_is_not_made_again(
+    centre: Centre, client: CentralClient, clock: QuickClock, code: grpc.StatusCode
+) -> None:
+    centre.script = [code]
+    with pytest.raises(CentralRejected) as caught:
+        await client.begin_attempt(ATTEMPT)
+    assert caught.value.code == code.name.lower()
+    with pytest.raises(CentralUnavailable):
+        await client.service_status()
+    assert len(centre.heard) == 2
     assert not clock.slept
 
 

@@ -10,7 +10,7 @@ import pytest
 from gatewayd.central.port import Refusal, ReservationState
 from gatewayd.dialogue.events import ClientGone
 from gatewayd.dialogue.vocabulary import CardRequest, InputProblem, Outcome, Reason, State
-from gatewayd.errors import CentralUnavailable
+from gatewayd.errors import CentralRejected, CentralUnavailable
 from gatewayd.session.manager import AttemptKnown
 from gatewayd.session.view import View
 from tests.fakes.kiosk import NEW_PASSWORD, PIN, Citizen, Kiosk, references
@@ -120,6 +120,15 @@ async def test_a_silent_centre_ends_the_attempt_unchanged(kiosk: Kiosk, call: st
     citizen.check(last)
     await kiosk.settled()
     assert await kiosk.central.get_attempt("attempt-1") in (ReservationState.RESERVED, ReservationState.NONE)
+
+
+@pytest.mark.parametrize("call", ["begin_attempt", "check_reservation", "authorize_reset"])
+async def test_a_centre_that_refuses_the_call_itself_ends_the_attempt_unchanged(kiosk: Kiosk, call: str) -> None:
+    kiosk.central.failures[call] = CentralRejected("failed_precondition")
+    citizen = Citizen(kiosk, kiosk.card())
+    last = await citizen.do(await kiosk.open())
+    assert (last.shown.outcome, last.shown.reason) == (Outcome.NOT_DONE, Reason.INTERNAL)
+    citizen.check(last)
 
 
 async def test_no_reservation(kiosk: Kiosk) -> None:
