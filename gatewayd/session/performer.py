@@ -84,7 +84,7 @@ class Performer:
             log.warning("central unavailable", extra={"detail": error.detail})
             return ev.Failed(Reason.CENTRAL_UNAVAILABLE)
         except CentralRejected as error:  # we and the centre do not understand each other, whoever is to blame
-            log.error("call refused by the centre", extra={"code": error.code})
+            log.exception("call refused by the centre", extra={"code": error.code})
             return ev.Failed(Reason.INTERNAL)
         except (TransmitFailed, CardAbsent, LinkEnded) as error:
             log.info("card torn", extra={"cause": type(error).__name__})

@@ -40,7 +40,7 @@ from gatewayd.central.port import (
 )
 from gatewayd.central.settings import CentralSettings
 from gatewayd.clock import SystemClock
-from gatewayd.errors import CentralRejected, CentralUnavailable
+from gatewayd.errors import CentralRejected
 from gatewayd.secret import Secret
 from tests.fakes.cards import CardFactory, MadeCard
 from tests.fakes.central import FakeCentral
