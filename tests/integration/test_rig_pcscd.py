@@ -7,12 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.rig.pcscd import PHONE, PrivatePcscd, sweep
+from tests.rig.parts import CardSimulator
+from tests.rig.pcscd import KIOSK, PHONE, PrivatePcscd, sweep
 from tests.rig.process import ROOT, RigError, run, wait_until
+from tests.rig.site import Site
 
 READERS = Path(sys.modules[PrivatePcscd.__module__].__file__ or "").with_name("readers.py")
 
@@ -106,3 +109,42 @@ def test_readers_of_the_machine_are_left_alone() -> None:
         maps = Path(f"/proc/{pcscd.pid}/maps").read_text()
         assert "libccid" not in maps
         assert f"{pcscd.directory}/Kiosk.so" in maps
+
+
+WATCHER = """
+import sys
+import time
+from smartcard.scard import *
+code, context = SCardEstablishContext(SCARD_SCOPE_SYSTEM)
+state = SCARD_STATE_UNAWARE
+while True:
+    code, [(name, state, atr)] = SCardGetStatusChange(context, 5000, [(sys.argv[1], state)])
+    print("placed" if state & SCARD_STATE_PRESENT else "away", flush=True)
+"""
+ROUNDS = 10
+
+
+def test_looks_at_once_when_told(tmp_path: Path, site: Site) -> None:
+    with PrivatePcscd(looks_when_told=True) as pcscd:
+        cards = CardSimulator(
+            [site.copy(tmp_path / "site").card("locked")],
+            pcscd.readers,
+            control=pcscd.directory / "cardsim.sock",
+            ledger=tmp_path / "ledger.jsonl",
+            log=tmp_path / "cardsim.log",
+            moved=pcscd.look,
+        )
+        command = [sys.executable, "-c", WATCHER, pcscd.readers[KIOSK].name]
+        environment = {**os.environ, **pcscd.environment}
+        with cards, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as watcher:
+            assert watcher.stdout
+            assert watcher.stdout.readline() == "away\n"
+            begun = time.monotonic()
+            for _ in range(ROUNDS):
+                cards.insert("locked")
+                assert watcher.stdout.readline() == "placed\n"
+                cards.remove()
+                assert watcher.stdout.readline() == "away\n"
+            seconds = time.monotonic() - begun
+            watcher.kill()
+    assert seconds < 0.4 * ROUNDS  # half of what the next look of its own accord would take each time

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -130,8 +130,11 @@ class CardSimulator(Part):
         ledger: Path,
         log: Path,
         insert: str | None = None,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
+        """`moved` is called after a card was put into a slot or taken out of one."""
         super().__init__(log)
+        self._moved = moved
         self.cards = list(cards)
         self.slots = {name.lower(): reader for name, reader in slots.items()}
         self.control = control
@@ -151,10 +154,12 @@ class CardSimulator(Part):
     def insert(self, card: str, slot: str = "kiosk") -> None:
         """Put a card (by its file's stem) into a slot. The reader sees it up to 0.4 s later, when pcscd looks again."""
         control.call(self.control, control.Insert(card, slot))
+        self._moved()
 
     def remove(self, slot: str = "kiosk") -> None:
         """Take the card out of a slot."""
         control.call(self.control, control.Remove(slot))
+        self._moved()
 
     def remove_all(self) -> None:
         """Take every card out of its slot."""
@@ -165,6 +170,7 @@ class CardSimulator(Part):
     def move(self, source: str, target: str) -> None:
         """Take the card out of one slot and put it into another."""
         control.call(self.control, control.Move(source, target))
+        self._moved()
 
     def plan(self, at: str, kind: str, point: str = "after_effect", **more: Any) -> int:
         """Plan a fault at a command from now on (`verify#2`) and return its number; see docs/CARDSIM.md."""

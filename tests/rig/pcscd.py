@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tests.rig import watchful
 from tests.rig.process import DIES_WITH_PARENT, ROOT, Process, RigError, run
 
 PROGRAM = Path("/usr/sbin/pcscd")
@@ -61,10 +62,13 @@ class PrivatePcscd:
         *,
         log: Path | None = None,
         as_nobody: bool = False,
+        looks_when_told: bool = False,
     ) -> None:
+        """With `looks_when_told` it looks at its readers not only every 0.4 s, but also at each `look`."""
         self._names = tuple(readers)
         self._log = log
         self._as_nobody = as_nobody
+        self._looks_when_told = looks_when_told
         self._folder: Path | None = None
         self._lock: int | None = None
         self._process: Process | None = None
@@ -231,9 +235,19 @@ class PrivatePcscd:
                 "pcscd",
                 [self.directory / "pcscd", "--foreground", "--config", self.directory / "conf"],
                 log=self.log,
+                env=watchful.environment(self._moved) if self._looks_when_told else {},
                 stdin=listener.fileno(),
                 prefix=("sh", "-c", HAND_OVER, "sh", "setpriv", *user, *DIES_WITH_PARENT[1:]),
             )
+
+    def look(self) -> None:
+        """Let a service that looks when told look at its readers now; another does so when its time comes."""
+        if self._looks_when_told:
+            os.utime(self._moved)
+
+    @property
+    def _moved(self) -> Path:
+        return self.directory / "moved"
 
     def wait_until_empty(self) -> None:
         """Wait until no card is seen in any reader. Raises RigError.

@@ -50,14 +50,19 @@ class Stack:
         insert_into: str | None = None,
         log_level: str = "info",
         daemon: Sequence[str | Path] = (BIN / "gatewayd",),
+        looks_when_told: bool = False,
     ) -> None:
-        """Take a site to copy, or the persona of the one card to make; `insert_into` is the slot the card begins in."""
+        """Take a site to copy, or the persona of the one card to make; `insert_into` is the slot the card begins in.
+
+        With `looks_when_told` the PC/SC service sees a card at once that is moved here; see `watchful`.
+        """
         self.directory = directory
         self.persona = persona
         self._template = site
         self._insert_into = insert_into
         self._log_level = log_level
         self._daemon = daemon
+        self._looks_when_told = looks_when_told
         self._cleanup = contextlib.ExitStack()
         self.site: Site
         self.pcscd: PrivatePcscd
@@ -91,7 +96,7 @@ class Stack:
         self.directory.mkdir(parents=True, exist_ok=True)
         logs = self.log_directory
         logs.mkdir()
-        self.pcscd = PrivatePcscd(log=logs / "pcscd.log")
+        self.pcscd = PrivatePcscd(log=logs / "pcscd.log", looks_when_told=self._looks_when_told)
         self._cleanup.callback(self.pcscd.close)
         self.pcscd.start()
         yield "private pcscd with the readers " + " and ".join(r.name for r in self.pcscd.readers.values())
@@ -111,6 +116,7 @@ class Stack:
             ledger=self.directory / "ledger.jsonl",
             log=logs / "cardsim.log",
             insert=f"{cards[0].stem}@{self._insert_into}" if self._insert_into else None,
+            moved=self.pcscd.look,
         )
         self._cleanup.callback(self.cardsim.close)
         self.cardsim.launch()
