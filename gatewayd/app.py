@@ -27,7 +27,7 @@ from gatewayd.errors import ConfigError
 from gatewayd.journal.store import Journal
 from gatewayd.metrics import Metrics
 from gatewayd.notify import notify
-from gatewayd.reader.hooks import ReaderHooks
+from gatewayd.reader.hooks import LOCK_FAILURE_REASONS, ReaderHooks
 from gatewayd.reader.service import PcscReader
 from gatewayd.rpc.gateway_service import GatewayService
 from gatewayd.rpc.interceptors import Guard
@@ -38,7 +38,8 @@ from gatewayd.session.drain import end_attempt, send_reports
 from gatewayd.session.manager import Manager
 from gatewayd.session.outbox import Outbox
 from gatewayd.session.ports import Ports
-from gatewayd.session.readiness import Problem, Readiness
+from gatewayd.session.readiness import KNOWN, Problem, Readiness
+from gatewayd.session.reasons import ENDINGS, LEASE_REFUSALS
 from gatewayd.session.resolution import Resolution
 from gatewayd.watchdog import feed_watchdog, watchdog_limit_s
 
@@ -65,6 +66,7 @@ async def serve(config: Config, clock: Clock) -> None:
         journal = await Journal.open(Path(config.journal.path), clock, metrics.committed)
         stack.push_async_callback(journal.close)
         for recovered in await journal.recover():
+            metrics.attempt_recovered(recovered.outcome)
             log.warning(
                 "closed by the restart", extra={"attempt_id": recovered.attempt_id, "outcome": recovered.outcome}
             )
@@ -169,6 +171,7 @@ def make_metrics(clock: Clock) -> Metrics:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     metrics = Metrics(registry, clock)
+    metrics.begin(ENDINGS, LEASE_REFUSALS, LOCK_FAILURE_REASONS, KNOWN)
     metrics.build(__version__)
     return metrics
 

@@ -16,6 +16,10 @@ QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 HUMAN = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0)
 
+NO_REASON = "none"
+PASSWORDS = ("user_pin", "signing_password")
+PIN_RESULTS = ("accepted", "wrong", "locked", "unknown")
+
 
 class Metrics:
     """The daemon's metrics on a registry of their own."""
@@ -88,6 +92,30 @@ class Metrics:
         self._ready = gauge("gatewayd_ready", "1 for each reason that holds; reason none means ready.", "reason")
         self._build = Info("gatewayd_build", "Version of the daemon.", registry=registry)
 
+    def begin(
+        self,
+        endings: Iterable[tuple[str, str]],
+        refusals: Iterable[str],
+        lock_failures: Iterable[str],
+        problems: Iterable[str],
+    ) -> None:
+        """Let every series that alerts look at be there from the start, or its first event is no increase.
+
+        `endings` are the outcomes and reasons of attempts, `problems` those of readiness, which begins as not known.
+        """
+        for outcome, reason in endings:
+            self._attempts.labels(outcome, reason)
+        for reason in refusals:
+            self._lease_refused.labels(reason)
+        for reason in lock_failures:
+            self._lock_failures.labels(reason)
+        for problem in (NO_REASON, *problems):
+            self._ready.labels(problem)
+        for password in PASSWORDS:
+            self._password_locked.labels(password)
+        for result in PIN_RESULTS:
+            self._pin_verifications.labels(result)
+
     def _lock_age_s(self) -> float:
         since = self._lock_since  # read once: the scrape's thread is not the reader's
         return 0.0 if since is None else self._clock.monotonic() - since
@@ -143,11 +171,11 @@ class Metrics:
         self._lease_refused.labels(reason).inc()
 
     def password_locked(self, password: str) -> None:
-        """A card shows this password locked: "user_pin" or "signing_password"."""
+        """A card shows this password locked: one of `PASSWORDS`."""
         self._password_locked.labels(password).inc()
 
     def pin_verified(self, result: str) -> None:
-        """One VERIFY was ordered: "accepted", "wrong", "locked" or "unknown"."""
+        """One VERIFY was ordered, with one of `PIN_RESULTS`."""
         self._pin_verifications.labels(result).inc()
 
     def step(self, step: str, seconds: float) -> None:
@@ -158,6 +186,10 @@ class Metrics:
         """An attempt has its outcome."""
         self._attempts.labels(outcome, reason).inc()
         self._machine.labels(outcome).observe(machine_seconds)
+
+    def attempt_recovered(self, outcome: str) -> None:
+        """An attempt that the daemon's end had cut off has its outcome."""
+        self._attempts.labels(outcome, NO_REASON if outcome == "done" else "restarted").inc()
 
     def unresolved(self, count: int) -> None:
         """So many attempts are unknown and unresolved."""
@@ -204,7 +236,7 @@ class Metrics:
 
     def ready(self, problems: set[str], known: tuple[str, ...]) -> None:
         """These of the known readiness problems hold."""
-        self._ready.labels("none").set(not problems)
+        self._ready.labels(NO_REASON).set(not problems)
         for problem in known:
             self._ready.labels(problem).set(problem in problems)
 

@@ -1,9 +1,12 @@
-"""What a citizen is told of the centre's no."""
+"""What a citizen is told of the centre's no, and every way an attempt can end as metrics tell it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gatewayd.central.port import Refusal
 from gatewayd.dialogue.vocabulary import Reason
+from gatewayd.metrics import NO_REASON
 
 # The rest is told as it is named.
 _REASONS = {
@@ -17,3 +20,20 @@ _REASONS = {
 def reason_of(refusal: Refusal) -> Reason:
     """Return the reason for a refusal of the centre."""
     return _REASONS.get(refusal) or Reason[refusal.name]
+
+
+def _words(reasons: Iterable[Reason]) -> tuple[str, ...]:
+    return tuple(reason.name.lower() for reason in reasons)
+
+
+# Why an attempt is not even admitted: all that `Manager` answers without a lease.
+LEASE_REFUSALS = _words((Reason.BUSY, Reason.CARD_LEFT_BEHIND, Reason.DRAINING, Reason.JOURNAL_UNAVAILABLE))
+# Outcome and reason of every attempt that was admitted.
+ENDINGS = (
+    ("done", NO_REASON),
+    *(("unknown", word) for word in _words((Reason.OUTCOME_UNRESOLVED, Reason.RESTARTED))),
+    *(
+        ("not_done", word)
+        for word in _words(set(Reason) - {Reason.OUTCOME_UNRESOLVED, Reason.BUSY, Reason.CARD_LEFT_BEHIND})
+    ),
+)

@@ -18,7 +18,7 @@ from gatewayd.dialogue.effects import Effect
 from gatewayd.dialogue.machine import Dialogue
 from gatewayd.dialogue.table import ATTEMPT_LIMIT_S, HUMAN, LOOKS, REMINDERS_S, RESOLVE_LIMIT_S, Step
 from gatewayd.dialogue.vocabulary import Reason, State
-from gatewayd.metrics import Metrics
+from gatewayd.metrics import NO_REASON, Metrics
 from gatewayd.secret import Secret
 from gatewayd.session.performer import Performer
 from gatewayd.session.view import View
@@ -232,7 +232,7 @@ class Session:
     def _ended(self) -> None:
         outcome, reason = self._dialogue.facts.outcome, self._dialogue.facts.reason
         assert outcome is not None
-        said = (outcome.name.lower(), reason.name.lower() if reason else "none")
+        said = (outcome.name.lower(), reason.name.lower() if reason else NO_REASON)
         self._metrics.attempt_ended(*said, self._machine_s)
         log.info("attempt ended", extra={"outcome": said[0], "reason": said[1], "machine_s": round(self._machine_s, 4)})
 

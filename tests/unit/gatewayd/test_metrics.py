@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from gatewayd.app import make_metrics
 from gatewayd.metrics import Metrics
+from gatewayd.session.reasons import ENDINGS
 from tests.fakes.clock import FakeClock
 
 
@@ -28,6 +30,19 @@ def test_ready_is_a_reason_like_the_others() -> None:
     assert value("gatewayd_ready", {"reason": "none"}) == 0
     assert value("gatewayd_ready", {"reason": "draining"}) == 1
     assert value("gatewayd_ready", {"reason": "maintenance"}) == 0
+
+
+def test_what_alerts_look_at_is_there_before_it_happens() -> None:
+    """Or the first event is no increase: a series that begins with 1 has never been less."""
+    value = make_metrics(FakeClock()).registry.get_sample_value
+    for outcome, reason in ENDINGS:
+        assert value("gatewayd_attempts_total", {"outcome": outcome, "reason": reason}) == 0
+    assert value("gatewayd_attempts_total", {"outcome": "unknown", "reason": "restarted"}) == 0
+    assert value("gatewayd_lease_refused_total", {"reason": "card_left_behind"}) == 0
+    assert value("gatewayd_reader_lock_failures_total", {"reason": "reader_held"}) == 0
+    assert value("gatewayd_user_pin_verifications_total", {"result": "locked"}) == 0
+    assert value("gatewayd_receipts_refused_total") == 0
+    assert value("gatewayd_ready", {"reason": "none"}) == 0, "not known is not ready"
 
 
 def test_every_metric_is_the_daemons_own_and_explained() -> None:
