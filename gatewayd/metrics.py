@@ -28,6 +28,7 @@ class Metrics:
         self.registry = registry
         self._clock = clock
         self._lock_since: float | None = None
+        self._removal_since: float | None = None
 
         def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, text, labels, buckets=buckets, registry=registry)
@@ -48,11 +49,16 @@ class Metrics:
             "gatewayd_reader_lock_age_seconds", "For how long the card has been connected; 0 when it is not."
         )
         self._lock_held.set_function(lambda: 0.0 if self._lock_since is None else 1.0)
-        self._lock_age.set_function(self._lock_age_s)
+        self._lock_age.set_function(lambda: self._age_s(self._lock_since))
         self._lease_held = gauge("gatewayd_lease_held", "1 while an attempt holds the reader.")
         self._lease_hold = histogram(
             "gatewayd_lease_hold_seconds", "From admission until the card was gone.", (), HUMAN
         )
+        self._removal = gauge(
+            "gatewayd_card_removal_seconds",
+            "For how long a citizen has been asked to take the card; 0 when nobody is.",
+        )
+        self._removal.set_function(lambda: self._age_s(self._removal_since))
         self._lease_refused = counter("gatewayd_lease_refused", "Attempts that were not admitted.", "reason")
         self._password_locked = counter(
             "gatewayd_card_password_locked", "Cards met with this password locked, or locked here.", "password"
@@ -116,8 +122,7 @@ class Metrics:
         for result in PIN_RESULTS:
             self._pin_verifications.labels(result)
 
-    def _lock_age_s(self) -> float:
-        since = self._lock_since  # read once: the scrape's thread is not the reader's
+    def _age_s(self, since: float | None) -> float:  # handed over read once: the scrape's thread is not the writer's
         return 0.0 if since is None else self._clock.monotonic() - since
 
     # --- reader -----------------------------------------------------------------------------------------------------
@@ -164,7 +169,12 @@ class Metrics:
     def lease_released(self, seconds: float) -> None:
         """The card is gone; the reader is free."""
         self._lease_held.set(0)
+        self.card_to_be_taken(asked=False)
         self._lease_hold.observe(seconds)
+
+    def card_to_be_taken(self, *, asked: bool) -> None:
+        """The citizen is asked to take the card, or not any more."""
+        self._removal_since = self._clock.monotonic() if asked else None
 
     def lease_refused(self, reason: str) -> None:
         """An attempt was not admitted."""

@@ -180,6 +180,7 @@ class Session:
             self._machine_s += now - self._step_since
             self._metrics.step(step.name.lower(), now - self._step_since)
         self._step_since = now
+        self._metrics.card_to_be_taken(asked=dialogue.step is Step.REMOVE_CARD)
         log.info("step", extra={"step": dialogue.step.name.lower(), "after_s": round(self._machine_s, 4)})
         for kind, limit in ((ev.IdleOver, LOOKS[dialogue.step].idle_s), (ev.ReminderDue, self._next_reminder())):
             if limit is None:

@@ -21,6 +21,18 @@ async def test_a_held_lock_shows_its_age_while_it_is_held() -> None:
     assert value("gatewayd_reader_lock_age_seconds") == 0
 
 
+async def test_a_card_that_nobody_takes_shows_for_how_long() -> None:
+    clock = FakeClock()
+    metrics = Metrics(CollectorRegistry(), clock)
+    value = metrics.registry.get_sample_value
+    assert value("gatewayd_card_removal_seconds") == 0
+    metrics.card_to_be_taken(asked=True)
+    await clock.advance(200)
+    assert value("gatewayd_card_removal_seconds") == 200
+    metrics.lease_released(260)
+    assert value("gatewayd_card_removal_seconds") == 0
+
+
 def test_ready_is_a_reason_like_the_others() -> None:
     metrics = Metrics(CollectorRegistry(), FakeClock())
     value = metrics.registry.get_sample_value
