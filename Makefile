@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PROTOS := $(shell find protos/jpkireset -name '*.proto')
 STUBS := protos/gen/jpkireset/descriptors.binpb
-PARTS := protos . centrald cardsim clients/phone
+PARTS := protos . centrald cardsim clients/kiosk clients/phone
 NODE_MODULES := tests/foreign/node_modules
 SOURCES := gatewayd clients centrald cardsim protos/generate.py docs/generate.py tests
 
