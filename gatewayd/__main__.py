@@ -9,6 +9,7 @@ import logging
 import os
 import resource
 import sys
+from functools import partial
 from pathlib import Path
 
 from gatewayd import __version__, logs
@@ -58,7 +59,7 @@ def run(path: Path, *, check: bool) -> int:
     try:
         from gatewayd.app import serve  # here: grpc reads its environment when it is imported, and --help needs none
 
-        asyncio.run(serve(config, SystemClock()))
+        asyncio.run(serve(config, SystemClock(), partial(load, path)))
     except Exception as error:
         if isinstance(cause := only_cause(error), GatewayError):
             log.error("cannot run: %s", cause)  # noqa: TRY400 - the message says it all

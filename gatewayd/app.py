@@ -7,7 +7,7 @@ import fcntl
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from gatewayd.metrics import Metrics
 from gatewayd.notify import notify
 from gatewayd.reader.hooks import LOCK_FAILURE_REASONS, ReaderHooks
 from gatewayd.reader.service import PcscReader
+from gatewayd.recovery import PcscdRestart
+from gatewayd.reload import Reload
 from gatewayd.rpc.gateway_service import GatewayService
 from gatewayd.rpc.interceptors import Guard
 from gatewayd.rpc.operator_service import OperatorService
@@ -49,8 +51,8 @@ HURRIED_GRACE_S = 0.2  # the same after a second signal
 log = logging.getLogger(__name__)
 
 
-async def serve(config: Config, clock: Clock) -> None:
-    """Run the daemon until SIGTERM or SIGINT.
+async def serve(config: Config, clock: Clock, reread: Callable[[], Config]) -> None:
+    """Run the daemon until SIGTERM or SIGINT; on SIGHUP `reread` gives the configuration anew, or raises ConfigError.
 
     Raises ConfigError or JournalUnavailable when it cannot start, and an ExceptionGroup when a background task died.
     """
@@ -93,6 +95,7 @@ async def serve(config: Config, clock: Clock) -> None:
         )
 
         await server.start()
+        certificates_wanted = asyncio.Event()
         background = [
             tasks.create_task(manager.watch_reader(), name="reader watch"),
             tasks.create_task(readiness.poll(), name="readiness"),
@@ -100,8 +103,17 @@ async def serve(config: Config, clock: Clock) -> None:
             tasks.create_task(readiness.announce(tell_status), name="announcements"),
             tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(Resolution(journal, central, clock).run(), name="resolution"),
-            tasks.create_task(Renewal(central, clock, metrics.certificates, signals.reload).run(), name="renewal"),
+            tasks.create_task(Renewal(central, clock, metrics.certificates, certificates_wanted).run(), name="renewal"),
+            tasks.create_task(
+                Reload(config, reread, clock).run(signals.reload, certificates_wanted.set), name="reload"
+            ),
         ]
+        if request := config.reader.pcscd_restart_request:
+            restart = PcscdRestart(
+                clock, Path(request), config.reader.pcscd_restart_after_s, metrics.pcscd_restart_asked
+            )
+            asking = restart.run(lambda: reader.state.problem is not None)
+            background.append(tasks.create_task(asking, name="pcscd restart"))
         if limit := watchdog_limit_s():
             feeding = feed_watchdog(clock, limit, lambda: reader.stuck_for_s < config.reader.stuck_limit_s)
             background.append(tasks.create_task(feeding, name="watchdog"))
@@ -222,11 +234,12 @@ def make_central(config: Config, clock: Clock, metrics: Metrics, news: asyncio.E
 def central_settings(config: Config) -> CentralSettings:
     """Return what the central client needs of the configuration."""
     central = config.central
+    credentials = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""))  # an absolute path stays what it is
     return CentralSettings(
         address=central.address,
-        certificate=Path(central.certificate),
-        key=Path(central.key),
-        authority=Path(central.authority),
+        certificate=credentials / central.certificate,
+        key=credentials / central.key,
+        authority=credentials / central.authority,
         server_name=central.server_name,
     )
 

@@ -32,12 +32,17 @@ class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # A reader that has been stuck for so long stops the feeding of the service manager's watchdog, whose business it is
     # to start the daemon anew. Longer than a citizen is given to lift a mute card.
     stuck_limit_s: Annotated[float, msgspec.Meta(gt=0)] = 150.0
+    # A file that asks the service manager to restart pcscd, made when the reader has been unusable for so long: before
+    # the last resort above, so that a reader that a restart mends costs the citizen no daemon. Empty: never asked.
+    pcscd_restart_request: str = ""  # path; the package's unit watches /run/gatewayd/restart-pcscd
+    pcscd_restart_after_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0  # seconds; again after twice as long each time
 
 
 class Central(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The central reservation service."""
 
     address: str  # host:port
+    # A file's name without a leading slash is that of a credential of the service manager's (systemd.exec(5)).
     certificate: str  # PEM file of this kiosk's certificate
     key: str  # PEM file of its private key
     authority: str  # PEM file of the authority that signs the centre's certificate
@@ -97,6 +102,8 @@ def load(path: Path) -> Config:
             raise ConfigError(f"{path}: longer than {_LONGEST_SOCKET_PATH} bytes - at `$.{section}.socket`")
     if config.api.socket == config.operators.socket:
         raise ConfigError(f"{path}: front-ends and operators have a socket each - at `$.operators.socket`")
+    if config.reader.pcscd_restart_request and config.reader.pcscd_restart_after_s >= config.reader.stuck_limit_s:
+        raise ConfigError(f"{path}: not before `stuck_limit_s` - at `$.reader.pcscd_restart_after_s`")
     if config.log.level not in ("debug", "info", "warning", "error"):
         raise ConfigError(f"{path}: `{config.log.level}` is not a level - at `$.log.level`")
     return config

@@ -84,6 +84,9 @@ class Metrics:
             "gatewayd_receipts_refused", "Cards' receipts that the centre refused: somebody must look."
         )
         self._reconnects = counter("gatewayd_pcsc_reconnects", "New PC/SC contexts after a loss.")
+        self._pcscd_restarts = counter(
+            "gatewayd_pcscd_restarts_asked", "Requests to restart pcscd because the reader stayed unusable."
+        )
         self._reader_up = gauge("gatewayd_reader_up", "1 while the configured reader can be used.")
         self._card_present = gauge("gatewayd_card_present", "1 while a card lies on the reader.")
         self._expiry = gauge(
@@ -154,6 +157,10 @@ class Metrics:
     def reconnected(self) -> None:
         """A new PC/SC context replaced a lost one."""
         self._reconnects.inc()
+
+    def pcscd_restart_asked(self) -> None:
+        """The service manager was asked to restart pcscd."""
+        self._pcscd_restarts.inc()
 
     def reader(self, *, up: bool, card_present: bool) -> None:
         """The presence watch saw this."""

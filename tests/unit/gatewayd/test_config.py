@@ -46,6 +46,10 @@ def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
         (GOOD + f'\n[operators]\nsocket = "/{"x" * 107}"\n', "`$.operators.socket`"),
         (GOOD + '\n[operators]\nsocket = "/run/gatewayd/api.sock"\n', "a socket each - at `$.operators.socket`"),
         (GOOD + '\n[log]\nlevel = "loud"\n', "`$.log.level`"),
+        (
+            GOOD.replace("[central]", 'pcscd_restart_request = "/r"\npcscd_restart_after_s = 150\n[central]'),
+            "`$.reader.pcscd_restart_after_s`",
+        ),
         (GOOD + "\nbroken", "key/value pair"),
     ],
 )
