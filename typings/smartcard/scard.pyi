@@ -41,6 +41,7 @@ SCARD_STATE_EMPTY: int
 SCARD_STATE_PRESENT: int
 SCARD_STATE_EXCLUSIVE: int
 SCARD_STATE_MUTE: int
+SCARD_STATE_INUSE: int
 
 def SCardEstablishContext(scope: int, /) -> tuple[int, int]: ...
 def SCardReleaseContext(context: int, /) -> int: ...

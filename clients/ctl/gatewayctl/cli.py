@@ -105,3 +105,28 @@ def attempt(
     from gatewayctl import run
 
     raise typer.Exit(run.attempt(context.obj.kiosk, context.obj.operators, str(attempt_id), as_json=as_json))
+
+
+@app.command(epilog=exits.DOCTOR_HELP)
+def doctor(
+    config: Annotated[
+        str, typer.Option(envvar="GATEWAYD_CONFIG", help="The daemon's configuration file.")
+    ] = "/etc/gatewayd/gatewayd.toml",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, at the end.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of --json, and look at nothing.")
+    ] = False,
+) -> None:
+    """Look for what keeps this kiosk from working, or is about to.
+
+    Works whether the daemon runs or not, and changes nothing. No command is sent to a card, no reader is connected to,
+    no secret is read or shown. Each check says ok, warn, fail, or unknown where this user may not see: root sees all,
+    and may run it at any time, also while a citizen is at the kiosk.
+
+    It looks at the configuration; the daemon and its sockets; pcscd, libpcsclite and pyscard, the reader and who has
+    it; debug modes that would write PINs into a log; the kiosk's certificate and key; the way to the centre; the clock;
+    the disk; and the journal. docs/DOCTOR.md says what makes each check warn or fail.
+    """
+    from gatewayctl import run
+
+    raise typer.Exit(run.print_doctor_schema() if schema else run.doctor(config, as_json=as_json))

@@ -16,6 +16,9 @@ class ExitCode(IntEnum):
     BROKEN_CALL = 6
     RUNNING = 7
     NO_SUCH_ATTEMPT = 8
+    UNSEEN = 9
+    WARNED = 10
+    FAILED = 11
     LEFT = 130  # 128 + SIGINT, the shells' convention
 
 
@@ -31,4 +34,14 @@ HELP = """Exit codes:
 7    the attempt is still running
 8    the daemon never accepted an attempt of that id
 130  left by a second Ctrl-C before the outcome was known
+"""
+
+DOCTOR_HELP = """Exit codes:
+
+\b
+0   every check is ok
+9   nothing is wrong, and something could not be seen: run it as root
+10  at least one check warns, none fails
+11  at least one check fails
+2   the command line was wrong
 """

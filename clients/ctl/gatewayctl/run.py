@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import importlib.metadata
+import json
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TextIO
+
+import msgspec
 
 from gatewayctl import texts
 from gatewayctl.attempts import list_attempts, show_attempt
@@ -72,6 +78,30 @@ def reset(socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:
             return ending.exit_code
 
     return _translated(socket, work)
+
+
+def doctor(config: str, *, as_json: bool) -> ExitCode:
+    """Run `gatewayctl doctor`."""
+    from gatewayctl.doctor.examination import examine, report
+    from gatewayctl.doctor.telling import lines, summary
+
+    now = datetime.datetime.now(datetime.UTC)
+    findings = []
+    for finding in examine(Path(config), now):
+        findings.append(finding)
+        if not as_json:
+            _say("\n".join(lines(finding)))
+    whole = report(findings, now, importlib.metadata.version("gatewayd"))
+    _say(msgspec.json.encode(whole).decode() if as_json else f"\n{summary(whole)}")
+    return whole.worst.exit_code
+
+
+def print_doctor_schema() -> ExitCode:
+    """Run `gatewayctl doctor --schema`."""
+    from gatewayctl.doctor.finding import Report
+
+    _say(json.dumps(msgspec.json.schema(Report), indent=2))
+    return ExitCode.DONE
 
 
 def _translated(socket: str, work: Callable[[], Coroutine[None, None, ExitCode]]) -> ExitCode:
