@@ -27,6 +27,10 @@ demo: ready  ## one whole reset on the real PC/SC stack, every claim checked
 stack: ready  ## the same parts in the foreground to play with; PERSONA=forgotten, STACK_DIR=.run2
 	@$(BIN)/python -m tests.rig.stack
 
+.PHONY: kiosk
+kiosk: ready  ## the same with the citizen's screen and a panel for all that is around it; KIOSK_PANEL=1080x1920
+	@$(BIN)/python -m tests.rig.kiosk
+
 .PHONY: recovery
 recovery: ready  ## how soon a kiosk heals, and what late answers, mute and swapped cards do; ROUNDS=5
 	@$(BIN)/python -m tests.rig.recovery
