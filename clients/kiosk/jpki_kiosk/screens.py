@@ -32,6 +32,7 @@ class Screen:
     can_cancel: bool = False
     can_go_back: bool = False
     can_extend: bool = False  # `more-time` means something here
+    can_help: bool = False  # `help` means something here
     card_request: str = "none"  # none, place, place_same, lift
     busy: bool = False
     outcome: str | None = None  # done, not_done, unknown
@@ -136,8 +137,14 @@ _STEP_OF_STATE: Mapping[State, int | None] = {state: _KINDS[name].step for state
 # The daemon's own table: these restart their limit on `more-time`.
 _EXTENDABLE = frozenset({"place_card", "card_again", "user_pin", "user_pin_last_try", "new_password"})
 
-# Screens that help may cover: those that wait for the citizen and not for the card alone.
-HELPED = frozenset({"place_card", "card_again", "lift_card", "user_pin", "user_pin_last_try", "new_password"})
+# Screens that help may cover: those that wait for the citizen, before the card is changed.
+HELPED = (
+    UNAVAILABLE_NAMES
+    | {place.value for place in Place}
+    | {
+        *("place_card", "card_again", "lift_card", "user_pin", "user_pin_last_try", "new_password"),
+    }
+)
 
 # (stage of the reminder) → sound, and seconds between its repetitions.
 _REMINDERS: Mapping[int, tuple[str, int]] = {1: ("chime", 8), 2: ("attention", 8), 3: ("staff", 60)}
@@ -194,6 +201,7 @@ def screen_of(situation: Situation) -> Screen:
     status = situation.status
     return replace(
         screen,
+        can_help=screen.name in HELPED,
         notice=situation.notice,
         kiosk_id=status.kiosk_id if status else "",
         opens_at=_japanese(status.opens_at) if status else None,
@@ -341,8 +349,11 @@ def _japanese(time: datetime.datetime | None) -> datetime.datetime | None:
     return time.astimezone(JAPAN) if time else None
 
 
-def limit_of(screen: Screen) -> float | None:
-    """Return the seconds after which a screen outside the daemon's limits ends by itself."""
-    if screen.name == "end":
-        return DONE_LIMIT_S if screen.outcome == Outcome.DONE.value else NOT_DONE_LIMIT_S
+def limit_of(screen: Screen, *, silent: bool) -> float | None:
+    """Return the seconds after which a screen of an attempt ends by itself; None where only the daemon has a limit.
+
+    `silent`: the daemon has not answered for too long, so that nobody will say when the card is gone.
+    """
+    if screen.name == "end" or (silent and screen.outcome):
+        return DONE_LIMIT_S if screen.outcome == Outcome.DONE.value and not silent else NOT_DONE_LIMIT_S
     return END_LIMIT_S.get(screen.name)
