@@ -21,7 +21,7 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Operators(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The local socket for operators: what front-ends have no business with."""
 
-    socket: str = "/run/gatewayd/operators.sock"  # path, at most 107 bytes
+    socket: str = "/run/gatewayd/operators/api.sock"  # path, at most 107 bytes
     group: str = ""  # group that may connect (mode 0660); empty: the daemon's own user only (0600)
 
 

@@ -136,7 +136,8 @@ class _Listener:
             os.umask(before)
         if group:
             try:
-                shutil.chown(socket, group=group)
+                if socket.group() != group:  # as it is not in a folder with that group and the set-group-ID bit
+                    shutil.chown(socket, group=group)
             except (LookupError, OSError) as error:
                 raise ConfigError(f"cannot give {socket} to `{group}` - at `$.{section}.group`") from error
             socket.chmod(OWNER_AND_GROUP)

@@ -36,7 +36,7 @@ def gatewayctl(
     ] = "/run/gatewayd/api.sock",
     operators_socket: Annotated[
         str, typer.Option(envvar="GATEWAYD_OPERATORS_SOCKET", help="The daemon's Unix socket for operators.")
-    ] = "/run/gatewayd/operators.sock",
+    ] = "/run/gatewayd/operators/api.sock",
 ) -> None:
     """Keep the options of all commands."""
     context.obj = Sockets(socket, operators_socket)

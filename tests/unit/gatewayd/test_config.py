@@ -28,7 +28,7 @@ def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
     config = load(written(tmp_path, GOOD))
     assert config.reader.name == "Kiosk 00 00"
     assert config.api.socket == "/run/gatewayd/api.sock"
-    assert config.operators.socket == "/run/gatewayd/operators.sock"
+    assert config.operators.socket == "/run/gatewayd/operators/api.sock"
     assert config.metrics.address == "127.0.0.1:9464"
 
 
