@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from jpki_kiosk.preferences import Preferences
 from jpki_kiosk.screens import Screen
@@ -12,6 +13,8 @@ from jpki_kiosk.texts import Catalogues
 
 TEMPLATES = Path(__file__).with_name("templates")
 DOCUMENT = "page.html"
+WARNING = "_warning.html"
+COUNTDOWN = Markup("<span data-countdown></span>")  # the page counts, from the seconds it is given
 
 
 class Renderer:
@@ -38,6 +41,10 @@ class Renderer:
         """Return the element that stands for the whole screen."""
         return self._render(screen.template, screen, preferences, token="")
 
+    def warning(self, screen: Screen, preferences: Preferences) -> str:
+        """Return what warns of a screen that is about to end by itself."""
+        return self._render(WARNING, screen, preferences, token="")
+
     def document(self, screen: Screen, preferences: Preferences, *, token: str) -> str:
         """Return the document with this screen; without a token it is one that may do nothing."""
         return self._render(DOCUMENT, screen, preferences, token=token)
@@ -45,5 +52,10 @@ class Renderer:
     def _render(self, template: str, screen: Screen, preferences: Preferences, *, token: str) -> str:
         words = self._catalogues.words(preferences.language, easy=preferences.easy, furigana=preferences.furigana)
         return self._templates.get_template(template).render(
-            screen=screen, prefs=preferences, panel=self._panel, token=token, **words.functions()
+            screen=screen,
+            prefs=preferences,
+            panel=self._panel,
+            token=token,
+            countdown=COUNTDOWN,
+            **words.functions(),
         )

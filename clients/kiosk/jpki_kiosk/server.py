@@ -152,6 +152,7 @@ class Server:
             "name": screen.name,
             "view": shown.serial,
             "html": self._renderer.fragment(screen, wanted),
+            "warning": self._renderer.warning(screen, wanted),
             "seconds_left": screen.seconds_left,
             "can_extend": screen.can_extend,
             "stage": screen.stage,

@@ -1,0 +1,140 @@
+// The page: draws what the server says, sends what is pressed, decides nothing.
+
+import { Link } from "./link.js";
+import { INERT_MS, definePads, wipeDrafts } from "./pads.js";
+import { playOnce, soundFor } from "./sound.js";
+
+const WARN_S = 30;
+const LOST_AFTER_MS = 3000;
+const AGAIN_MS = 5000;
+
+const html = trustedTypes.createPolicy("kiosk", { createHTML: (text) => text });
+const screen = document.getElementById("screen");
+const warning = document.getElementById("warning");
+const lost = document.getElementById("lost");
+const token = document.querySelector('meta[name="page-token"]').content;
+const link = new Link(token);
+
+let drawn = { name: screen.dataset.name, html: null };
+let endsAt = null; // by performance.now(): when the screen ends by itself
+let canExtend = false;
+let inertUntil = 0;
+let lostTimer = 0;
+const inFlight = new Set();
+
+function draw(event) {
+  clearTimeout(lostTimer);
+  if (lost) lost.hidden = true;
+  const changed = event.name !== drawn.name;
+  if (changed) wipeDrafts();
+  link.view = event.view;
+  document.documentElement.lang = event.lang;
+  Object.assign(document.body.dataset, { size: event.size, theme: event.theme });
+  endsAt = event.seconds_left === null ? null : performance.now() + event.seconds_left * 1000;
+  canExtend = event.can_extend;
+  if (changed || event.html !== drawn.html) {
+    const focused = changed ? "" : selectorOf(document.activeElement);
+    screen.dataset.name = event.name;
+    screen.innerHTML = html.createHTML(event.html);
+    warning.innerHTML = html.createHTML(event.warning);
+    if (changed) rest();
+    else focusOn(focused);
+  }
+  drawn = { name: event.name, html: event.html };
+  soundFor(`${event.name}/${event.stage}/${event.sound}`, event.sound, event.sound_every_s);
+  watchTime();
+}
+
+// A finger that was already on its way must not press what has just come under it.
+function rest() {
+  inertUntil = performance.now() + INERT_MS;
+  updateInert();
+  setTimeout(() => {
+    updateInert();
+    if (warning.hidden) focusOn("");
+  }, INERT_MS + 1);
+}
+
+function updateInert() {
+  screen.inert = !warning.hidden || performance.now() < inertUntil;
+}
+
+function selectorOf(element) {
+  for (const name of ["press", "key"]) {
+    const value = element?.dataset?.[name];
+    if (value && screen.contains(element)) return `[data-${name}="${CSS.escape(value)}"]`;
+  }
+  return "";
+}
+
+function focusOn(selector) {
+  const wanted = selector && screen.querySelector(selector);
+  (wanted && wanted.checkVisibility() ? wanted : screen.querySelector("h1:not([hidden] *)"))?.focus({ preventScroll: true });
+}
+
+function watchTime() {
+  const left = endsAt === null ? Infinity : Math.max(0, Math.ceil((endsAt - performance.now()) / 1000));
+  const warn = canExtend && left <= WARN_S;
+  for (const count of warning.querySelectorAll("[data-countdown]")) count.textContent = String(Math.min(left, WARN_S));
+  if (warn === !warning.hidden) return;
+  warning.hidden = !warn;
+  updateInert();
+  if (warn) {
+    for (const pad of screen.querySelectorAll("pin-pad, password-pad")) pad.hide();
+    playOnce("chime");
+    warning.querySelector("[data-press]")?.focus();
+  } else {
+    focusOn("");
+  }
+}
+
+async function press(name) {
+  if (name === "retry" && !token) {
+    location.replace("/");
+    return;
+  }
+  if (inFlight.has(name)) return;
+  inFlight.add(name);
+  await link.press(name);
+  setTimeout(() => inFlight.delete(name), INERT_MS);
+}
+
+function loadAnew() {
+  link.leave();
+  wipeDrafts();
+  screen.replaceChildren();
+  location.replace("/");
+}
+
+definePads();
+link.addEventListener("screen", (event) => draw(event.detail));
+link.addEventListener("wipe", loadAnew);
+link.addEventListener("over", loadAnew);
+link.addEventListener("lost", () => {
+  clearTimeout(lostTimer);
+  lostTimer = setTimeout(() => {
+    wipeDrafts();
+    if (lost) lost.hidden = false;
+  }, LOST_AFTER_MS);
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-press]");
+  if (button && !button.disabled && button.getAttribute("aria-disabled") !== "true") press(button.dataset.press);
+});
+document.addEventListener("secret", (event) => link.secret(event.detail.path, event.detail.body));
+document.addEventListener("panel", rest);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") event.preventDefault(); // nothing is closed or left by accident
+  const pad = screen.querySelector("pin-pad, password-pad");
+  const onButton = event.key === "Enter" && event.target.closest?.("button");
+  if (pad && !screen.inert && !onButton && !event.repeat && pad.type(event)) event.preventDefault();
+});
+for (const kind of ["contextmenu", "dragstart", "selectstart"]) {
+  document.addEventListener(kind, (event) => event.preventDefault());
+}
+window.addEventListener("pagehide", wipeDrafts);
+setInterval(watchTime, 250);
+
+if (token) link.open();
+else setTimeout(loadAnew, AGAIN_MS);
