@@ -1,20 +1,22 @@
 """Writes the reference pages that are made from the sources: `make docs`. A test holds them equal to the sources.
 
 REASONS.md comes from the comments of `reason.proto` and from the tests marked `@pytest.mark.reason("NAME")`;
-DIALOGUE.md from the dialogue's table.
+DIALOGUE.md from the dialogue's table; METRICS.md from both programs' metrics and the alert rules.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from docs import metrics
 from gatewayd.dialogue.events import Failed
 from gatewayd.dialogue.table import HUMAN, LOOKS, TABLE, End, Go, Step, When
 
@@ -152,7 +154,11 @@ def _endings() -> list[str]:
     return [f"| {', '.join(steps)} | {event} | {said} | {why} |" for (event, said, why), steps in endings.items()]
 
 
-PAGES = {"REASONS.md": reasons_page, "DIALOGUE.md": dialogue_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "REASONS.md": reasons_page,
+    "DIALOGUE.md": dialogue_page,
+    "METRICS.md": functools.partial(metrics.page, NOTICE),
+}
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from docs import generate
+from docs import generate, metric_words, metrics
 
 
 @pytest.mark.parametrize("name", generate.PAGES)
@@ -14,3 +14,14 @@ def test_a_page_is_as_its_sources_say(name: str) -> None:
 
 def test_each_reason_is_reached_by_a_test_and_no_other() -> None:
     assert set(generate.reason_tests()) == set(generate.reason_texts())
+
+
+@pytest.mark.parametrize("program", metrics.PROGRAMS)
+def test_each_metric_is_told_with_all_its_labels(program: str) -> None:
+    told = metrics.families(program)  # refuses a metric without advice, and labels that are not its own
+    assert len(told) > 15
+    assert all(family.name.startswith(program) and family.text and family.most_series for family in told)
+    known = {family.name.removesuffix(metrics.SUFFIX.get(family.kind, "")) for family in told}
+    assert {name for name in (*metric_words.ADVICE, *metric_words.VALUES) if name.startswith(program)} <= known, (
+        "of none that is"
+    )

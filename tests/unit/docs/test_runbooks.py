@@ -1,0 +1,114 @@
+"""Each alert leads to a page that says what to do, in words and commands that hold."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+
+from centrald.cli.main import app as centrald
+from gatewayctl.cli import app as gatewayctl
+from gatewayd.session.readiness import KNOWN
+
+ROOT = Path(__file__).resolve().parents[3]
+ALERTS = sorted((ROOT / "systemd/alerts").glob("*.yml"))
+PAGE = ROOT / "docs/RUNBOOKS.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+LABELS = ["Means", "Citizens", "Look", "Do", "Escalate"]
+CLIENTS = {"gatewayctl": typer.main.get_command(gatewayctl), "centrald": typer.main.get_command(centrald)}
+# What only looks: the first words of a command, as far as they decide that.
+HARMLESS = {
+    ("df",),
+    ("journalctl",),
+    ("ls",),
+    ("openssl", "s_client"),
+    ("openssl", "x509"),
+    ("promtool", "check"),
+    ("ss",),
+    ("systemctl", "status"),
+    ("timedatectl",),
+}
+LOOKS_ONLY = {"doubts", "list", "show", "verify", "status", "attempts", "attempt", "doctor"}  # of our own commands
+
+SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", TEXT, flags=re.MULTILINE | re.DOTALL))
+
+
+class Rule(NamedTuple):
+    """What is read of a rule; promtool has judged its form."""
+
+    alert: str
+    severity: str
+    runbook_url: str
+
+
+def rules() -> Iterator[Rule]:
+    for path in ALERTS:
+        for text in re.split(r"^ +- alert: ", path.read_text(), flags=re.MULTILINE)[1:]:
+            severity = re.search(r"severity: (\w+)", text)
+            url = re.search(r'runbook_url: "(.+)"$', text, flags=re.MULTILINE)
+            yield Rule(text.split()[0], severity[1] if severity else "", url[1] if url else "")
+
+
+def commands(section: str) -> list[list[str]]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+
+
+def check_our_own(words: list[str]) -> str:
+    """Return the name of a subcommand of ours; fails when it, or one of its options, does not exist."""
+    command: Any = CLIENTS[words[0]]
+    rest = words[1:]
+    while rest and hasattr(command, "commands"):
+        assert rest[0] in command.commands, " ".join(words)
+        command, rest = command.commands[rest[0]], rest[1:]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in rest if word.startswith("--")} <= known, " ".join(words)
+    return str(command.name)
+
+
+@pytest.mark.parametrize("rule", list(rules()), ids=lambda rule: rule.alert)
+def test_an_alert_leads_to_its_page(rule: Rule) -> None:
+    path, _, anchor = rule.runbook_url.partition("#")
+    assert ROOT / path == PAGE
+    assert anchor == rule.alert.lower(), "the anchor of a heading is its text in lower case"
+    assert rule.alert in SECTIONS
+    assert rule.severity in ("page", "ticket")
+
+
+def test_each_page_has_its_alert() -> None:
+    assert set(SECTIONS) == {rule.alert for rule in rules()}
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_page_says_all_there_is_to_say(name: str) -> None:
+    section = SECTIONS[name]
+    assert re.findall(r"^\*\*(\w+)\.\*\*(?= \S|\n\n```sh)", section, flags=re.MULTILINE) == LABELS
+    typed = commands(section)
+    assert typed
+    for words in typed:
+        if words[0] in CLIENTS:
+            assert check_our_own(words) in LOOKS_ONLY, "a look changes nothing"
+        else:
+            assert any(tuple(words[: len(known)]) == known for known in HARMLESS), " ".join(words)
+
+
+def test_what_is_named_between_the_lines_exists() -> None:
+    for code in re.findall(r"`([^`\n]+)`", TEXT):
+        words = code.split()
+        if words[0] in CLIENTS and len(words) > 1:
+            check_our_own(words)
+    anchors = {heading.lower() for heading in SECTIONS}
+    assert set(re.findall(r"\]\(#(\w+)\)", TEXT)) <= anchors
+    assert all((PAGE.parent / path).exists() for path in re.findall(r"\]\((\w[^)#]*)\)", TEXT))
+
+
+def test_each_problem_of_readiness_has_its_way() -> None:
+    told = SECTIONS["GatewaydNotReady"]
+    on_purpose = {"out_of_hours", "maintenance", "kiosk_not_enabled"}
+    assert not [name for name in set(KNOWN) - on_purpose if f"`{name}`" not in told]
