@@ -162,6 +162,9 @@ class PinPad extends Pad {
   }
 }
 
+// The entry that a part of the password's pad is about.
+const secretOf = (part) => (part.closest("[data-panel]")?.dataset.panel === "again" ? drafts.second : drafts.first);
+
 class PasswordPad extends Pad {
   get secret() {
     return { new: drafts.first, again: drafts.second, confirm: drafts.first }[drafts.panel];
@@ -242,18 +245,14 @@ class PasswordPad extends Pad {
 
   draw() {
     for (const panel of this.querySelectorAll("[data-panel]")) panel.hidden = panel.dataset.panel !== drafts.panel;
-    for (const entry of this.querySelectorAll("[data-entry]")) {
-      const again = entry.closest("[data-panel]")?.dataset.panel === "again";
-      this.drawEntry(entry, again ? drafts.second : drafts.first);
-    }
+    for (const entry of this.querySelectorAll("[data-entry]")) this.drawEntry(entry, secretOf(entry));
     const rules = this.rules;
     for (const mark of this.querySelectorAll("[data-rule]")) mark.dataset.met = String(rules[mark.dataset.rule]);
-    for (const mark of this.querySelectorAll("[data-length]")) mark.textContent = String(drafts.first.length);
+    for (const mark of this.querySelectorAll("[data-length]")) mark.textContent = String(secretOf(mark).length);
     for (const mark of this.querySelectorAll("[data-weak]")) mark.hidden = !(this.keepsRules && isEasyToGuess(drafts.first));
     for (const mark of this.querySelectorAll("[data-mismatch]")) mark.hidden = drafts.mismatches === 0 || drafts.second.length > 0;
     for (const button of this.querySelectorAll("[data-next]")) {
-      const again = button.closest("[data-panel]")?.dataset.panel === "again";
-      button.disabled = again ? drafts.second.length < SHORTEST : !this.keepsRules;
+      button.disabled = secretOf(button) === drafts.second ? drafts.second.length < SHORTEST : !this.keepsRules;
     }
     for (const button of this.querySelectorAll("[data-confirm]")) button.disabled = drafts.panel !== "confirm" || !this.keepsRules;
     for (const button of this.querySelectorAll("[data-layout]")) button.setAttribute("aria-pressed", String(drafts.layout));
