@@ -63,11 +63,16 @@ class PrivatePcscd:
         log: Path | None = None,
         as_nobody: bool = False,
         looks_when_told: bool = False,
+        arguments: Sequence[str] = (),
     ) -> None:
-        """With `looks_when_told` it looks at its readers not only every 0.4 s, but also at each `look`."""
+        """With `looks_when_told` it looks at its readers not only every 0.4 s, but also at each `look`.
+
+        `arguments` are added to its command line.
+        """
         self._names = tuple(readers)
         self._log = log
         self._as_nobody = as_nobody
+        self._arguments = tuple(arguments)
         self._looks_when_told = looks_when_told
         self._folder: Path | None = None
         self._lock: int | None = None
@@ -233,7 +238,7 @@ class PrivatePcscd:
             user = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups") if self._as_nobody else ()
             self._process = Process(
                 "pcscd",
-                [self.directory / "pcscd", "--foreground", "--config", self.directory / "conf"],
+                [self.directory / "pcscd", "--foreground", "--config", self.directory / "conf", *self._arguments],
                 log=self.log,
                 env=watchful.environment(self._moved) if self._looks_when_told else {},
                 stdin=listener.fileno(),

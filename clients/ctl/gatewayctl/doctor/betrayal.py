@@ -10,10 +10,9 @@ from pathlib import Path
 from xml.parsers.expat import ExpatError
 
 from gatewayctl.doctor.evidence import Evidence
-from gatewayctl.doctor.finding import Finding, Findings
+from gatewayctl.doctor.finding import Finding, Findings, Verdict
+from gatewayctl.doctor.units import GATEWAYD, PCSCD, assignments, lines_of
 
-UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
-UNITS = ("pcscd.service", "gatewayd.service")
 DEFAULTS_FILE = "etc/default/pcscd"  # EnvironmentFile of pcscd.service
 DRIVER_SETTINGS = "etc/libccid_Info.plist"
 LOGS_COMMANDS = 0x04  # CCID driver, ifdLogLevel: DEBUG_LEVEL_COMM
@@ -41,6 +40,9 @@ REMEDY = (
 )
 
 
+Told = tuple[Verdict, str]  # how bad it is, and what it is
+
+
 def debug_modes(evidence: Evidence) -> Finding:
     """Whether pcscd, its driver or a library logs commands, PINs included: arguments, environments, units, driver."""
     findings = Findings("pcsc-debug")
@@ -48,7 +50,7 @@ def debug_modes(evidence: Evidence) -> Finding:
     driver_logs = logs_commands(driver_level(evidence.root / DRIVER_SETTINGS))
     for process in evidence.pcscds:
         for what in telling_arguments(list(process.arguments[1:]), driver_logs=driver_logs):
-            findings.fail(f"{process.shown} runs with {what}.", REMEDY)
+            _note(findings, f"{process.shown} runs with", what)
     watched = [*evidence.pcscds, *([evidence.daemon] if evidence.daemon else [])]
     for process in watched:
         environment = process.environment
@@ -56,9 +58,9 @@ def debug_modes(evidence: Evidence) -> Finding:
             hidden.append(process.shown)
             continue
         for what in telling_variables(environment):
-            findings.fail(f"{process.shown} runs with {what}.", REMEDY)
+            _note(findings, f"{process.shown} runs with", what)
     for path, what in told_by_units(evidence.root, driver_logs=driver_logs):
-        findings.fail(f"{path} will start it with {what}.", REMEDY)
+        _note(findings, f"{path} will start it with", what)
     findings.facts |= {"looked_at": [process.shown for process in watched], "environment_hidden": hidden}
     if hidden:
         findings.unknown(f"The environment of {', '.join(hidden)} cannot be seen by this user.", "Run this as root.")
@@ -66,58 +68,52 @@ def debug_modes(evidence: Evidence) -> Finding:
     return findings.finding()
 
 
-def telling_arguments(arguments: list[str], *, driver_logs: bool) -> Iterator[str]:
-    """Yield the arguments of pcscd that put commands into its log."""
+def _note(findings: Findings, where: str, told: Told) -> None:
+    verdict, what = told
+    (findings.fail if verdict is Verdict.FAIL else findings.warn)(f"{where} {what}.", REMEDY)
+
+
+def telling_arguments(arguments: list[str], *, driver_logs: bool) -> Iterator[Told]:
+    """Yield the arguments of pcscd that make it tell too much."""
     try:
         options = [name for name, _ in getopt.gnu_getopt(arguments, _SHORT, _LONG)[0]]
     except getopt.GetoptError:  # a newer pcscd
         options = [argument for argument in arguments if argument.startswith("-")]
     if {"-a", "--apdu"} & set(options):
-        yield "--apdu, which logs every command"
+        yield Verdict.FAIL, "--apdu, which logs every command"
     if {"-d", "--debug"} & set(options):
-        yield "--debug" + (", and the driver logs commands then" if driver_logs else ", which is no mode for a kiosk")
+        if driver_logs:
+            yield Verdict.FAIL, "--debug, while the reader's driver is set to log commands"
+        else:
+            yield Verdict.WARN, "--debug, which is one setting of the driver away from logging commands"
 
 
-def telling_variables(environment: Mapping[str, str]) -> Iterator[str]:
+def telling_variables(environment: Mapping[str, str]) -> Iterator[Told]:
     """Yield the variables by which a library logs what passes through it."""
     for name, why in SPIES.items():
         if environment.get(name):
-            yield f"{name}: {why}"
+            yield Verdict.FAIL, f"{name}: {why}"
     if "spy" in environment.get("LD_PRELOAD", ""):
-        yield "LD_PRELOAD of a spy library"
+        yield Verdict.FAIL, "LD_PRELOAD of a spy library"
     if logs_commands(environment.get("LIBCCID_ifdLogLevel", "")):
-        yield "LIBCCID_ifdLogLevel: the reader's driver logs commands"
+        yield Verdict.FAIL, "LIBCCID_ifdLogLevel: the reader's driver logs commands"
 
 
-def told_by_units(root: Path, *, driver_logs: bool) -> Iterator[tuple[Path, str]]:
+def told_by_units(root: Path, *, driver_logs: bool) -> Iterator[tuple[Path, Told]]:
     """Yield the files of systemd, and what they will set at the next start."""
-    for folder in UNIT_FOLDERS:
-        for unit in UNITS:
-            for path in (root / folder / unit, *sorted((root / folder / f"{unit}.d").glob("*.conf"))):
-                for key, value in _assignments(path):
-                    if key == "ExecStart" and unit == UNITS[0]:
-                        yield from (
-                            (path, what) for what in telling_arguments(value.split()[1:], driver_logs=driver_logs)
-                        )
-                    elif key == "Environment":
-                        yield from ((path, what) for what in telling_variables(_variables(value)))
-    for key, value in _assignments(root / DEFAULTS_FILE):
-        where = root / DEFAULTS_FILE
+    for path, key, value in lines_of(root, PCSCD):
+        if key == "ExecStart":
+            yield from ((path, what) for what in telling_arguments(value.split()[1:], driver_logs=driver_logs))
+    for path, key, value in (*lines_of(root, PCSCD), *lines_of(root, GATEWAYD)):
+        if key == "Environment":
+            yield from ((path, what) for what in telling_variables(_variables(value)))
+    where = root / DEFAULTS_FILE
+    for key, quoted in assignments(where):
+        value = quoted.strip("\"'")
         if key in ("PCSCD_ARGS", "DAEMON_ARGS"):
             yield from ((where, what) for what in telling_arguments(value.split(), driver_logs=driver_logs))
         else:
             yield from ((where, what) for what in telling_variables({key: value}))
-
-
-def _assignments(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        key, equals, value = line.strip().partition("=")
-        if equals and not key.startswith(("#", ";")):
-            yield key.strip(), value.strip().strip("\"'")
 
 
 def _variables(value: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from gatewayctl.doctor import units
 from gatewayctl.doctor.evidence import Evidence
 from gatewayctl.doctor.finding import Finding, Findings
 
@@ -32,10 +33,25 @@ def certificates(evidence: Evidence) -> Finding:
         _judge_kiosk(findings, chain)
         _judge_dates(findings, "The kiosk's certificate", chain, evidence.now)
         _judge_key(findings, settings.key, chain[0])
+    if _replaced(evidence, settings.key):
+        findings.warn(
+            "The key was replaced on the disk; the running daemon has the one before.", "systemctl restart gatewayd"
+        )
     if anchors:
         _judge_dates(findings, "The centre's authority", anchors, evidence.now)
     findings.ok(f"Certificate and key are a pair, valid until {findings.facts.get('client_not_after')}.")
     return findings.finding()
+
+
+def _replaced(evidence: Evidence, key: Path) -> bool:
+    """Tell whether the key is a credential of systemd's, and is not what systemd would load now."""
+    source = units.credential_source(evidence.root, key.name)
+    if source is None or key != units.loaded_credential(evidence.root, key.name):
+        return False
+    try:
+        return key.read_bytes() != source.read_bytes()
+    except OSError:
+        return False
 
 
 def _read(findings: Findings, path: Path) -> list[x509.Certificate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 import http.client
@@ -17,12 +18,13 @@ from jpkireset.gateway.v1.gateway_service_pb2 import GetStatusRequest, Status
 from jpkireset.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatewayctl.doctor import processes, settings
+from gatewayctl.doctor import processes, settings, units
 from gatewayctl.doctor.processes import Process, UnixSocket
 from gatewayctl.doctor.settings import Settings, Unreadable
 from gatewayctl.doctor.way import Way, go
 from gatewayctl.link import OPTIONS
 
+PROBE = "import sys; sys.path[:] = sys.argv[1:]; from gatewayctl.doctor.probe import main; main()"
 PCSCD = "pcscd"
 PCSCD_SOCKET = "/run/pcscd/pcscd.comm"
 PROBE_S = 3.0
@@ -63,9 +65,25 @@ class Evidence:
     def settings_or_why(self) -> Settings | Unreadable:
         """The configuration, or why it cannot be used."""
         try:
-            return settings.read(self.config)
+            found = settings.read(self.config)
         except Unreadable as error:
             return error
+        return dataclasses.replace(
+            found,
+            certificate=self._file(found.certificate),
+            key=self._file(found.key),
+            authority=self._file(found.authority),
+        )
+
+    def _file(self, path: Path) -> Path:
+        """Return where a file is that may be a credential of systemd's: as loaded, or what it will be made of."""
+        if path.is_absolute():
+            return path
+        loaded = units.loaded_credential(self.root, path.name)
+        with contextlib.suppress(PermissionError):
+            if loaded.exists():
+                return loaded
+        return units.credential_source(self.root, path.name) or loaded
 
     @property
     def settings(self) -> Settings:
@@ -136,7 +154,8 @@ class Evidence:
     @functools.cached_property
     def pcsc(self) -> Pcsc:
         """What PC/SC tells without a card."""
-        command = [sys.executable, "-m", "gatewayctl.doctor.probe"]
+        # With our own path and nothing of the environment's: the package has its modules where no site is.
+        command = [sys.executable, "-ISB", "-c", PROBE, *sys.path]
         env = {**os.environ, "PCSCLITE_NO_BLOCKING": "1"}  # else the library repeats refused calls for ever
         try:
             done = subprocess.run(  # noqa: S603 - our own program

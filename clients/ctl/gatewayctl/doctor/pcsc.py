@@ -100,7 +100,8 @@ def service(evidence: Evidence) -> Finding:
 
 def _judge_readers(findings: Findings, names: list[str], evidence: Evidence) -> None:
     if isinstance(evidence.settings_or_why, Unreadable):
-        findings.unknown("pcscd serves; which reader is meant is not known.", "See configuration.")
+        there = ", ".join(names) or "none"
+        findings.unknown(f"pcscd serves these readers: {there}. Which is meant is not known.", "See configuration.")
         return
     wanted = evidence.settings.reader
     matching = readers_called(wanted, names)

@@ -17,10 +17,6 @@ DEFAULTS: dict[tuple[str, str], str] = {  # the daemon's own; a test holds them 
     ("metrics", "address"): "127.0.0.1:9464",
 }
 
-# Where a file named without a directory is: one of the credentials that the service manager hands to the daemon, which
-# exist while it runs, and what the packaged unit makes them of.
-CREDENTIALS = (Path("/run/credentials/gatewayd.service"), Path("/etc/gatewayd/tls"))
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -71,9 +67,9 @@ def read(path: Path) -> Settings:
         operators_group=text("operators", "group"),
         reader=text("reader", "name"),
         central_address=text("central", "address"),
-        certificate=_file(text("central", "certificate")),
-        key=_file(text("central", "key")),
-        authority=_file(text("central", "authority")),
+        certificate=Path(text("central", "certificate")),
+        key=Path(text("central", "key")),
+        authority=Path(text("central", "authority")),
         server_name=text("central", "server_name"),
         journal=Path(text("journal", "path")),
         metrics_address=text("metrics", "address"),
@@ -83,8 +79,3 @@ def read(path: Path) -> Settings:
     if missing:
         raise Unreadable(f"{path} lacks {', '.join(missing)}.")
     return settings
-
-
-def _file(name: str) -> Path:
-    """Return where a file of the central channel is."""
-    return next((folder / name for folder in CREDENTIALS if (folder / name).exists()), CREDENTIALS[-1] / name)
