@@ -93,12 +93,17 @@ class Words:
     furigana: bool
     texts: Mapping[str, Text]
     originals: Mapping[str, Text]
-    menu: tuple[tuple[str, str], ...]  # (language, its own name) in the menu's order
+    all_texts: tuple[tuple[str, Mapping[str, Text]], ...]  # by language in the menu's order
+
+    @property
+    def menu(self) -> tuple[tuple[str, str], ...]:
+        """The languages, each with its own name for itself."""
+        return tuple((language, texts["language.name"].plain) for language, texts in self.all_texts)
 
     @property
     def tag(self) -> str:
         """The language for the attribute `lang` (BCP 47): "zh-Hans"."""
-        return self.language.replace("_", "-")
+        return _tag(self.language)
 
     def t(self, key: str, /, **values: object) -> Markup:
         """Return a text.
@@ -132,6 +137,10 @@ class Words:
             return Markup("")
         return Markup('<span class="official" lang="ja">{}</span>').format(self.originals[key].plain)
 
+    def everyone(self, key: str) -> tuple[tuple[str, Markup], ...]:
+        """Return a text in every language with its tag (BCP 47), for people whose language is not known."""
+        return tuple((_tag(language), texts[key].render({}, furigana=False)) for language, texts in self.all_texts)
+
     def date(self, moment: datetime) -> str:
         """Return the day in Japan with month and weekday."""
         return format_skeleton("MMMEd", moment, tzinfo=JAPAN, locale=Locale.parse(self.language))
@@ -148,6 +157,7 @@ class Words:
             "plain": self.plain,
             "has": self.has,
             "official": self.official,
+            "everyone": self.everyone,
             "date": self.date,
             "time": self.time,
             "tag": self.tag,
@@ -196,8 +206,12 @@ class Catalogues:
             furigana=furigana and language in FURIGANA_LANGUAGES,
             texts=self.texts[EASY if easy and language == ORIGINAL else language],
             originals=self.texts[ORIGINAL],
-            menu=tuple((each, self.texts[each]["language.name"].plain) for each in self.languages),
+            all_texts=tuple((each, self.texts[each]) for each in self.languages),
         )
+
+
+def _tag(language: str) -> str:
+    return language.replace("_", "-")
 
 
 def read_sources(path: Path) -> dict[str, str]:
