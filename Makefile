@@ -6,7 +6,7 @@ PROTOS := $(shell find protos/jpkireset -name '*.proto')
 STUBS := protos/gen/jpkireset/descriptors.binpb
 PARTS := protos . centrald cardsim clients/kiosk clients/phone
 NODE_MODULES := tests/foreign/node_modules
-SOURCES := gatewayd clients centrald cardsim protos/generate.py docs/generate.py tests
+SOURCES := gatewayd clients centrald cardsim protos/generate.py docs/generate.py systemd/debian/build.py tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
@@ -49,6 +49,10 @@ soak: ready  ## attempts and connections by the thousand, with what they leave; 
 bench-central: test-packages ready  ## whole attempts a second through the centre, on both databases; BENCH_ARGS="--only sqlite"
 	$(BIN)/python -m tests.bench.central $(BENCH_ARGS)
 
+.PHONY: deb
+deb: ready  ## the kiosk's Debian package, in dist; DEB_ARGS=--check builds it twice and compares
+	@$(BIN)/python systemd/debian/build.py $(DEB_ARGS)
+
 .PHONY: lint
 lint: ready  ## the same without the tests
 	@$(MAKE) --keep-going -j1 check-format check-lint check-types check-imports check-protos
@@ -72,7 +76,7 @@ ready: packages $(VENV)/.installed $(STUBS)  ## install what is missing, without
 
 .PHONY: requirements
 requirements:  ## lock the Python packages anew (needs uv)
-	cd requirements && for name in build dev; do \
+	cd requirements && for name in build dev kiosk; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 			$$name.in --output-file $$name.txt $(UPGRADE); \
 	done
