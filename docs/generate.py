@@ -1,7 +1,8 @@
 """Writes the reference pages that are made from the sources: `make docs`. A test holds them equal to the sources.
 
 REASONS.md comes from the comments of `reason.proto` and from the tests marked `@pytest.mark.reason("NAME")`;
-DIALOGUE.md from the dialogue's table; METRICS.md from both programs' metrics and the alert rules.
+DIALOGUE.md from the dialogue's table; METRICS.md from both programs' metrics and the alert rules; DOCTOR.md from what
+the doctor's checks can say.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from docs import metrics
+from docs import doctor, metrics
 from gatewayd.dialogue.events import Failed
 from gatewayd.dialogue.table import HUMAN, LOOKS, TABLE, End, Go, Step, When
 
@@ -158,6 +159,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "REASONS.md": reasons_page,
     "DIALOGUE.md": dialogue_page,
     "METRICS.md": functools.partial(metrics.page, NOTICE),
+    "DOCTOR.md": functools.partial(doctor.page, NOTICE),
 }
 
 

@@ -8,6 +8,8 @@ from gatewayctl.doctor.finding import Finding, Findings
 CLOCK_WARN_S = 5.0
 CLOCK_FAIL_S = 120.0  # certificates and lists of revoked ones are judged by the clock
 
+SYNCHRONISE = "Set up time synchronisation: timedatectl set-ntp true."
+
 # Where the way ended → what that means, what to do.
 STEPS = {
     "dns": ("The centre's name {host} has no address.", "Check the name in central.address, and the machine's DNS."),
@@ -74,7 +76,7 @@ def _as_the_daemon_says(findings: Findings, evidence: Evidence) -> None:
 
 
 def clock(evidence: Evidence) -> Finding:
-    """This machine's clock against the centre's, asked now or as the daemon last heard it."""
+    """The clock against the centre's, asked now or as the daemon last heard: warns above 5 s, fails above 120."""
     findings = Findings("clock")
     skew, source = evidence.way.skew_s, "asked now"
     if skew is None:
@@ -83,12 +85,11 @@ def clock(evidence: Evidence) -> Finding:
         findings.unknown("The centre's time could not be had.", "See the check centre.")
         return findings.finding()
     findings.facts |= {"skew_seconds": round(skew, 3), "source": source}
-    said = f"This clock is {abs(skew):.1f} s {'behind' if skew > 0 else 'ahead of'} the centre's"
-    remedy = "Set up time synchronisation: timedatectl set-ntp true."
+    where = "behind" if skew > 0 else "ahead of"
     if abs(skew) > CLOCK_FAIL_S:
-        findings.fail(f"{said}.", remedy)
+        findings.fail(f"This clock is {abs(skew):.1f} s {where} the centre's.", SYNCHRONISE)
     elif abs(skew) > CLOCK_WARN_S:
-        findings.warn(f"{said}.", remedy)
+        findings.warn(f"This clock is {abs(skew):.1f} s {where} the centre's.", SYNCHRONISE)
     else:
-        findings.ok(f"{said} ({source}).")
+        findings.ok(f"This clock is {abs(skew):.1f} s {where} the centre's ({source}).")
     return findings.finding()

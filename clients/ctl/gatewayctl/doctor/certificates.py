@@ -20,11 +20,12 @@ SOON = datetime.timedelta(days=30)
 OTHERS = 0o007
 _ID = "[a-z0-9-]{1,32}"
 _KIOSK_URI = re.compile(f"spiffe://jpki-reset/chain/({_ID})/store/({_ID})/kiosk/({_ID})")
-RENEW = "Have the centre issue a new one (centrald kiosk renew), put it in place, then systemctl reload gatewayd."
+CHECK_CLOCK = "Check this machine's clock: timedatectl."
+RENEW = "Have the centre issue new files (centrald kiosk renew), put them in place, then systemctl restart gatewayd."
 
 
 def certificates(evidence: Evidence) -> Finding:
-    """The kiosk's certificate, its key, the centre's authority: a pair, a chain, a kiosk's, valid, the key hidden."""
+    """The kiosk's certificate, its key, the centre's authority: a pair, a chain, hidden from others, valid for 30 days."""
     findings = Findings("certificates")
     settings = evidence.settings
     chain = _read(findings, settings.certificate)
@@ -89,15 +90,12 @@ def _judge_dates(findings: Findings, what: str, chain: list[x509.Certificate], n
     end = min(one.not_valid_after_utc for one in chain)
     role = "client" if what.startswith("The kiosk") else "authority"
     findings.facts[f"{role}_not_after"] = f"{end:%Y-%m-%dT%H:%M:%SZ}"
-    remedy = (
-        RENEW if role == "client" else "Get the centre's new authority, put it in place, systemctl reload gatewayd."
-    )
     if now < begin:
-        findings.fail(f"{what} is not valid before {begin:%Y-%m-%d %H:%M}Z.", f"Check the clock. {remedy}")
+        findings.fail(f"{what} is not valid before {begin:%Y-%m-%d %H:%M}Z.", CHECK_CLOCK)
     elif now > end:
-        findings.fail(f"{what} has expired on {end:%Y-%m-%d %H:%M}Z.", remedy)
+        findings.fail(f"{what} has expired on {end:%Y-%m-%d %H:%M}Z.", RENEW)
     elif end - now < SOON:
-        findings.warn(f"{what} expires on {end:%Y-%m-%d}, in {(end - now).days} days.", remedy)
+        findings.warn(f"{what} expires on {end:%Y-%m-%d}, in {(end - now).days} days.", RENEW)
 
 
 def _judge_key(findings: Findings, path: Path, certificate: x509.Certificate) -> None:

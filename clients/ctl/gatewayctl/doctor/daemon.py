@@ -22,9 +22,9 @@ def configuration(evidence: Evidence) -> Finding:
     findings.facts["path"] = str(evidence.config)
     if isinstance(found, Unreadable):
         if found.hidden:
-            findings.unknown(str(found), "Run this as root.")
+            findings.unknown(f"{found}", "Run this as root.")
         else:
-            findings.fail(str(found), "Correct it, or name another file with --config.")
+            findings.fail(f"{found}", "Correct it, or name another file with --config.")
         return findings.finding()
     mode = stat.S_IMODE(evidence.config.stat().st_mode)
     if mode & WRITABLE_BY_MORE:

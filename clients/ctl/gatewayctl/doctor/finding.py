@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Annotated
 
 import msgspec
 
@@ -14,7 +15,7 @@ Fact = str | int | float | bool | None | list[str]
 
 
 class Verdict(Enum):
-    """How a check ended, the harmless one first."""
+    """How a check ended."""
 
     OK = "ok"
     UNKNOWN = "unknown"  # could not be seen
@@ -33,28 +34,32 @@ _EXIT_CODES = {
     Verdict.WARN: ExitCode.WARNED,
     Verdict.FAIL: ExitCode.FAILED,
 }
-_BADNESS = list(Verdict)
+_BADNESS = list(Verdict)  # the harmless one first
+
+
+def _field(said: str) -> msgspec.Meta:
+    return msgspec.Meta(description=said)
 
 
 class Finding(msgspec.Struct, frozen=True):
     """What one check found."""
 
-    check: str  # its name, a word that stays
+    check: Annotated[str, _field("The check's name; it stays.")]
     verdict: Verdict
-    summary: str  # one sentence for people
-    remedy: str = ""  # what to do, one sentence; empty when there is nothing to do
-    facts: dict[str, Fact] = {}  # what was seen, by name; never a secret
+    summary: Annotated[str, _field("One sentence or several, for people; may change.")]
+    remedy: Annotated[str, _field("What to do; empty when there is nothing to do.")] = ""
+    facts: Annotated[dict[str, Fact], _field("What was seen, by name; never a secret. More may come.")] = {}
 
 
 class Report(msgspec.Struct, frozen=True, tag_field="event", tag="doctor"):
     """One run of the doctor."""
 
-    format: int
-    at: str  # RFC 3339, by this machine's clock
-    version: str  # of gatewayctl
-    uid: int  # who looked; 0 sees all
+    format: Annotated[int, _field("Grows when a field changes its meaning or goes; 1 now.")]
+    at: Annotated[str, _field("RFC 3339, by this machine's clock.")]
+    version: Annotated[str, _field("Of gatewayctl.")]
+    uid: Annotated[int, _field("Who looked; 0 sees all.")]
     worst: Verdict
-    findings: list[Finding]
+    findings: Annotated[list[Finding], _field("One for each check, always in the same order.")]
 
 
 def worst(findings: list[Finding]) -> Verdict:

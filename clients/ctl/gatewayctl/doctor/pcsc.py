@@ -51,7 +51,10 @@ def versions(evidence: Evidence) -> Finding:
         for name, version in (("pcscd", service), ("libpcsclite", library)):
             if version and begin <= number(version) < end:
                 newer = ".".join(map(str, end))
-                findings.fail(f"{name} {version}: {why}.", f"Update pcscd and libpcsclite1 to {newer} or newer.")
+                findings.fail(
+                    f"{name} {version} is known to be bad: {why}.",
+                    f"Update pcscd and libpcsclite1 to {newer} or newer.",
+                )
     if not library:
         findings.unknown(
             "The version of libpcsclite cannot be told: it belongs to no package.",

@@ -15,6 +15,7 @@ from gatewayctl.doctor.finding import Finding, Findings
 
 MIB = 1024 * 1024
 DISK_WARN, DISK_FAIL = 200 * MIB, 20 * MIB
+MAKE_ROOM = "Make room on that file system: no attempt is admitted when the journal cannot be written."
 WAL_WARN = 64 * MIB  # the daemon empties it at 4 MiB
 LARGEST_CHECKED = 512 * MIB
 NEWEST_SCHEMA = 2  # of gatewayd's journal; a test holds them equal
@@ -24,7 +25,7 @@ MORE_THAN_OWNER = 0o077
 
 
 def disk(evidence: Evidence) -> Finding:
-    """Free space, free inodes and the right to write where the journal is."""
+    """Free space where the journal is (warns below 200 MiB, fails below 20), free inodes, whether it may be written."""
     findings = Findings("disk")
     settings = evidence.settings
     folder = settings.journal.parent
@@ -38,15 +39,14 @@ def disk(evidence: Evidence) -> Finding:
         return findings.finding()
     free = found.f_bavail * found.f_frsize
     findings.facts |= {"folder": str(folder), "free_mib": free // MIB, "free_inodes": found.f_favail}
-    remedy = "Make room on that file system: no attempt is admitted when the journal cannot be written."
     if found.f_flag & os.ST_RDONLY:
         findings.fail(f"{folder} is on a file system mounted read-only.", "Look for disk errors: journalctl --dmesg.")
     if free < DISK_FAIL:
-        findings.fail(f"{free // MIB} MiB are free where the journal is.", remedy)
+        findings.fail(f"{free // MIB} MiB are free where the journal is.", MAKE_ROOM)
     elif free < DISK_WARN:
-        findings.warn(f"{free // MIB} MiB are free where the journal is.", remedy)
+        findings.warn(f"{free // MIB} MiB are free where the journal is.", MAKE_ROOM)
     if found.f_files and not found.f_favail:
-        findings.fail("There is no free inode where the journal is.", remedy)
+        findings.fail("There is no free inode where the journal is.", MAKE_ROOM)
     findings.ok(f"{free // MIB} MiB are free where the journal is.")
     return findings.finding()
 
