@@ -25,7 +25,7 @@ RENEW = "Have the centre issue new files (centrald kiosk renew), put them in pla
 
 
 def certificates(evidence: Evidence) -> Finding:
-    """The kiosk's certificate, its key, the centre's authority: a pair, a chain, hidden from others, valid for 30 days."""
+    """The kiosk's certificate, its key, the centre's authority: a pair, a chain, the key hidden, valid for 30 days."""
     findings = Findings("certificates")
     settings = evidence.settings
     chain = _read(findings, settings.certificate)
