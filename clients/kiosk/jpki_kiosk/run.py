@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class CannotServe(Exception):
-    """The address or the state directory cannot be used; the message says which and why."""
+    """The address or the state directory cannot be used, or there is a fault; the message says which and why."""
 
 
 def run(config: Config, *, announce: Callable[[str], None]) -> None:
@@ -50,30 +50,49 @@ def run(config: Config, *, announce: Callable[[str], None]) -> None:
         raise CannotServe(str(error)) from error
     except OSError as error:
         raise CannotServe(f"{config.listen}: {error.strerror}") from error
-    with listener:
-        asyncio.run(serve(config, memory, SystemClock(), listener, announce))
+
+    def tell(address: str) -> None:
+        log.info("serving", extra={"address": address})
+        announce(json.dumps({"event": "serving", "address": address}))
+
+    try:
+        with listener:
+            asyncio.run(_until_signal(config, memory, listener, tell))
+    except Exception as error:
+        log.exception("fault")
+        raise CannotServe("a fault of its own; the log says where") from error
+    log.info("stopped")
     gc.collect()
 
 
-async def serve(
-    config: Config, memory: Memory, clock: Clock, listener: socket.socket, announce: Callable[[str], None]
+async def _until_signal(
+    config: Config, memory: Memory, listener: socket.socket, serving: Callable[[str], None]
 ) -> None:
-    """Serve on a listening socket until a signal comes."""
-    port = listener.getsockname()[1]
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     renderer = Renderer(panel=config.panel)
+    await serve(config, renderer, memory, SystemClock(), listener, serving=serving, stop=stop)
+
+
+async def serve(
+    config: Config,
+    renderer: Renderer,
+    memory: Memory,
+    clock: Clock,
+    listener: socket.socket,
+    *,
+    serving: Callable[[str], None],
+    stop: asyncio.Event,
+) -> None:
+    """Serve on a listening socket until `stop` is set; `serving` is called with the address once it serves."""
+    port = listener.getsockname()[1]
     pages = Pages(clock)
     async with open_gateway(config.gateway) as gateway:
         kiosk = Kiosk(gateway, memory, clock, renderer.languages)
-        hosts = frozenset(f"{host}:{port}" for host in (config.host, "localhost"))
-
-        def started() -> None:
-            address = f"http://{config.host}:{port}"
-            log.info("serving", extra={"address": address})
-            announce(json.dumps({"event": "serving", "address": address}))
-
         http = _Uvicorn(
             uvicorn.Config(
-                Server(kiosk, pages, renderer).app(hosts),
+                Server(kiosk, pages, renderer).app(frozenset({f"{config.host}:{port}", f"localhost:{port}"})),
                 http="h11",
                 ws="none",
                 lifespan="off",
@@ -85,18 +104,23 @@ async def serve(
                 proxy_headers=False,
                 timeout_graceful_shutdown=STOP_S,
             ),
-            started=started,
-            stopping=kiosk.close,
+            started=lambda: serving(f"http://{config.host}:{port}"),
         )
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, http.stop)
         async with asyncio.TaskGroup() as group:
-            background = [group.create_task(kiosk.run()), group.create_task(_look_for_pages(kiosk, pages))]
+            background = [
+                group.create_task(kiosk.run()),
+                group.create_task(_look_for_pages(kiosk, pages)),
+                group.create_task(_stop(http, kiosk, stop)),
+            ]
             await http.serve(sockets=[listener])
             for task in background:
                 task.cancel()
-    log.info("stopped")
+
+
+async def _stop(http: uvicorn.Server, kiosk: Kiosk, stop: asyncio.Event) -> None:
+    await stop.wait()
+    http.should_exit = True
+    kiosk.close()
 
 
 async def _look_for_pages(kiosk: Kiosk, pages: Pages) -> None:
@@ -109,10 +133,9 @@ async def _look_for_pages(kiosk: Kiosk, pages: Pages) -> None:
 class _Uvicorn(uvicorn.Server):
     """uvicorn without signal handlers of its own, which would end the process with the signal's code."""
 
-    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None], stopping: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._tell_started = started
-        self._tell_stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve from now on."""
@@ -123,11 +146,6 @@ class _Uvicorn(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone."""
         yield
-
-    def stop(self) -> None:
-        """End in order."""
-        self.should_exit = True
-        self._tell_stopping()
 
 
 def _family(config: Config) -> socket.AddressFamily:
