@@ -113,7 +113,7 @@ class Page:
         for name in presses:
             view = self.event["view"]
             assert (await self.press(name)).accepted, name
-            await self.until(lambda event, view=view: event["view"] > view)  # type: ignore[misc]
+            await self.until(lambda event, view=view: event["view"] > view)
 
     async def at(self, name: str, **fields: Any) -> dict[str, Any]:
         """Wait for a screen of this name, with these fields."""

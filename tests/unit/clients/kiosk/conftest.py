@@ -70,8 +70,7 @@ class Machine:
 
         self._serving = asyncio.create_task(run())
         async with asyncio.timeout(SECONDS):
-            await asyncio.wait([self._serving, serving], return_when=asyncio.FIRST_COMPLETED)
-        self.address = await serving
+            self.address = await serving
 
     async def stop(self) -> None:
         """Stop it, in order."""

@@ -88,8 +88,8 @@ async def test_a_double_press_counts_once(machine: Machine, page: Page) -> None:
     attempt = await machine.daemon.attempt()
     await attempt.ask_for_pin()
     view = (await page.at("user_pin"))["view"]
-    answers = await asyncio.gather(*(page.enter("/user-pin", PIN, view) for _ in range(3)))
-    assert sorted(answer.accepted for answer in answers) == [False, False, True]
+    entries = await asyncio.gather(*(page.enter("/user-pin", PIN, view) for _ in range(3)))
+    assert sorted(answer.accepted for answer in entries) == [False, False, True]
     assert (await attempt.take()).HasField("user_pin")
     assert (await page.press("cancel")).accepted
     assert (await attempt.take()).HasField("cancel"), "a second PIN was sent"
