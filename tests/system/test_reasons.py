@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import json
-import resource
 import sqlite3
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from jpkireset.gateway.v1 import gateway_service_pb2 as gateway
 from jpkireset.gateway.v1 import reason_pb2 as reasons
 from jpkireset.gateway.v1.reset_service_pb2 import CARD_REQUEST_LIFT, OUTCOME_DONE, OUTCOME_NOT_DONE, View
 
+from tests.rig.circumstances import daemon_of, full_disk, maintained
 from tests.rig.citizen import Citizen
 from tests.rig.front_end import FINISHED, REMOVE_CARD, Attempt
-from tests.rig.process import BIN, ROOT, run, wait_until
+from tests.rig.process import ROOT, wait_until
 from tests.rig.site import Site
 from tests.rig.stack import Stack
 
@@ -139,19 +136,6 @@ async def test_card_that_refuses_the_change(citizen: Citizen, new_password: str)
 # --- what the kiosk needs ---------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def maintained(stack: Stack) -> Iterator[None]:
-    """The centre within an announced window, while the context lasts."""
-    now = datetime.datetime.now(datetime.UTC)
-    begin, end = ((now + datetime.timedelta(hours=hours)).isoformat(timespec="seconds") for hours in (-1, 1))
-    maintenance, there = (BIN / "centrald", "maintenance"), ("--directory", stack.site.central)
-    added = json.loads(run([*maintenance, "add", begin, end, *there, "--json"]))
-    try:
-        yield
-    finally:
-        run([*maintenance, "cancel", str(added["id"]), *there])
-
-
 @pytest.mark.reason("MAINTENANCE")
 async def test_announced_maintenance(citizen: Citizen) -> None:
     with maintained(citizen.stack):
@@ -188,17 +172,6 @@ async def test_service_of_the_reader_is_gone(citizen: Citizen) -> None:
     await front.ready()
 
 
-@contextlib.contextmanager
-def full_disk(stack: Stack) -> Iterator[None]:
-    """The daemon may write no further byte into any file, as on a disk that is full."""
-    before = resource.prlimit(stack.gatewayd.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(stack.gatewayd.process.pid, resource.RLIMIT_FSIZE, (1, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(stack.gatewayd.process.pid, resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.reason("JOURNAL_UNAVAILABLE", "RESTARTED")
 async def test_journal_cannot_be_written(citizen: Citizen, new_password: str) -> None:
     """Neither an attempt begins nor a change. The ending itself cannot be kept then: the next start closes it."""
@@ -226,21 +199,6 @@ async def at_once(citizen: Citizen) -> reasons.Reason.ValueType:
     view: View = await attempt.end()
     assert (view.number, view.outcome) == (1, OUTCOME_NOT_DONE)
     return view.reason
-
-
-@contextlib.contextmanager
-def daemon_of(stack: Stack, *program: str | Path) -> Iterator[None]:
-    """Another program in the daemon's place, while the context lasts."""
-    usual = stack.gatewayd.program
-    stack.gatewayd.stop()
-    stack.gatewayd.program = program
-    stack.gatewayd.start()
-    try:
-        yield
-    finally:
-        stack.gatewayd.stop()
-        stack.gatewayd.program = usual
-        stack.gatewayd.start()
 
 
 @pytest.mark.reason("INTERNAL")

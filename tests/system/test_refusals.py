@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from zoneinfo import ZoneInfo
 
 import pytest
 from jpkireset.gateway.v1 import gateway_service_pb2 as gateway
 from jpkireset.gateway.v1 import reason_pb2 as reasons
 from jpkireset.gateway.v1.reset_service_pb2 import OUTCOME_NOT_DONE
 
+from tests.rig.circumstances import age_reservation, closed_hours, in_database, kiosk_disabled
 from tests.rig.citizen import Citizen
 from tests.rig.front_end import ADMITTING, FINISHED, REMOVE_CARD, WAITING_FOR_CARD
-from tests.rig.process import BIN, run
-from tests.rig.site import KIOSK_ID
-from tests.rig.stack import Stack
 
 WRITES = {"INITIALIZE UPDATE", "EXTERNAL AUTHENTICATE", "RESET RETRY COUNTER"}
-JAPAN = ZoneInfo("Asia/Tokyo")
-FORM = "%Y-%m-%d %H:%M:%S.%f"  # of a moment in the centre's database: UTC
-
-
-def in_database(stack: Stack, statement: str, *values: str) -> int:
-    """Change the centre's database from outside and return the number of rows changed."""
-    with closing(sqlite3.connect(stack.site.central / "centrald.db", timeout=5)) as database, database:
-        return database.execute(statement, values).rowcount
 
 
 async def refused_after_pin(citizen: Citizen) -> reasons.Reason.ValueType:
@@ -52,12 +38,8 @@ async def test_no_reservation(citizen: Citizen) -> None:
 
 @pytest.mark.reason("RESERVATION_EXPIRED")
 async def test_reservation_is_too_old(citizen: Citizen) -> None:
-    """A day cannot be waited for, so the reservation is made a day older where the centre keeps it."""
     citizen.reserve()
-    now = datetime.datetime.now(datetime.UTC)
-    moments = [(now - datetime.timedelta(hours=hours, seconds=1)).strftime(FORM) for hours in (24, 0)]
-    sql = "UPDATE reservation SET created_at = ?, expires_at = ? WHERE newest AND state = 'reserved'"
-    assert in_database(citizen.stack, sql, *moments) == 1
+    age_reservation(citizen.stack)
     assert await refused_after_pin(citizen) == reasons.REASON_RESERVATION_EXPIRED
 
 
@@ -86,17 +68,6 @@ async def test_kiosk_is_not_enabled(citizen: Citizen) -> None:
         assert await refused_at_start(citizen) == reasons.REASON_KIOSK_NOT_ENABLED
 
 
-@contextmanager
-def kiosk_disabled(stack: Stack) -> Iterator[None]:
-    """The centre, with this kiosk disabled."""
-    kiosk = (KIOSK_ID, "--directory", stack.site.central)
-    run([BIN / "centrald", "kiosk", "disable", *kiosk])
-    try:
-        yield
-    finally:
-        run([BIN / "centrald", "kiosk", "enable", *kiosk])
-
-
 async def refused_at_start(citizen: Citizen) -> reasons.Reason.ValueType:
     """Begin an attempt that is refused before a card is asked for, and return the reason."""
     attempt = await citizen.front.attempt()
@@ -104,29 +75,6 @@ async def refused_at_start(citizen: Citizen) -> reasons.Reason.ValueType:
     assert view.outcome == OUTCOME_NOT_DONE
     await attempt.end()
     return view.reason
-
-
-@contextmanager
-def closed_hours(stack: Stack) -> Iterator[None]:
-    """The centre, closed at this hour."""
-    hour = datetime.datetime.now(JAPAN).hour
-    first = (hour + 2) % 23
-    with centre_with(stack, opens=f"{first:02}:00", closes=f"{first:02}:30"):
-        yield
-
-
-@contextmanager
-def centre_with(stack: Stack, **texts: str) -> Iterator[None]:
-    """The centre with another configuration, while the context lasts."""
-    config = stack.site.central / "centrald.toml"
-    before = config.read_text()
-    stack.centrald.configure(**texts)
-    stack.centrald.restart()
-    try:
-        yield
-    finally:
-        config.write_text(before)
-        stack.centrald.restart()
 
 
 @pytest.mark.reason("OUT_OF_HOURS")
