@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from centrald.errors import ConfigError
-from centrald.storage.onehop import connect
+from centrald.storage.inplace import connect
 
 _BUSY_SECONDS = 5.0  # a command line and the service share the file
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")

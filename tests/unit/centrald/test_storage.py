@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ async def test_the_file_is_journalled_ahead_and_synced(world: World) -> None:
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
             found = (await tx._connection.execute(sa.text(f"PRAGMA {pragma}"))).scalar_one()
             assert found == value
+
+
+@ON_SQLITE
+async def test_another_writer_is_waited_for_beside_the_loop(world: World) -> None:
+    other = sqlite3.connect(world.directory / "centrald.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begun = asyncio.create_task(world.attempt())
+    for _ in range(100):  # the loop goes on, and what waits on its thread does not begin
+        await asyncio.sleep(0.001)
+    assert not begun.done()
+    other.execute("ROLLBACK")
+    other.close()
+    await begun
+    assert "begun" in [entry.event.value for entry in await world.ledger()]
 
 
 async def test_a_transaction_that_fails_leaves_nothing(world: World) -> None:
