@@ -2,7 +2,7 @@
 // what answers a screen names that screen's number.
 
 const BEAT_MS = 2000;
-const ANSWER_MS = 10000;
+const ANSWER_MS = 6000; // longer than the server gives the daemon
 const AGAIN_MS = 1000;
 const STEP_ASIDE_MS = 3000;
 
@@ -37,6 +37,15 @@ export class Link extends EventTarget {
     this.#stream?.abort();
   }
 
+  /** Whether the server is there at all. */
+  async answers() {
+    try {
+      return (await fetch("/static/js/page.js", { method: "HEAD", signal: AbortSignal.timeout(ANSWER_MS) })).ok;
+    } catch {
+      return false;
+    }
+  }
+
   async press(name) {
     return this.#post(`/press/${encodeURIComponent(name)}`);
   }
@@ -66,7 +75,9 @@ export class Link extends EventTarget {
   }
 
   async #beat() {
-    if (!this.#left) await this.#post("/beat");
+    if (this.#left) return;
+    const heard = await this.#post("/beat");
+    if (!this.#left) this.#tell(heard ? "heard" : "lost");
   }
 
   #stepAside() {

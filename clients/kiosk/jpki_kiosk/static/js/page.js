@@ -2,12 +2,14 @@
 
 import { Link } from "./link.js";
 import { INERT_MS, definePads, wipeDrafts } from "./pads.js";
-import { playOnce, soundFor } from "./sound.js";
+import { playOnce, soundFor, unlockSound } from "./sound.js";
 
 const WARN_S = 30;
 const LOST_AFTER_MS = 3000;
-const AGAIN_MS = 5000;
+const AGAIN_MS = 1000;
+const IN_USE_MS = 5000;
 
+// The one door for HTML into the page, named in the content security policy: only the server's own screens go through.
 const html = trustedTypes.createPolicy("kiosk", { createHTML: (text) => text });
 const screen = document.getElementById("screen");
 const warning = document.getElementById("warning");
@@ -15,7 +17,7 @@ const lost = document.getElementById("lost");
 const token = document.querySelector('meta[name="page-token"]').content;
 const link = new Link(token);
 
-let drawn = { name: screen.dataset.name, html: null };
+let drawn = { name: screen.dataset.name, html: null, warning: null };
 let endsAt = null; // by performance.now(): when the screen ends by itself
 let canExtend = false;
 let inertUntil = 0;
@@ -23,8 +25,6 @@ let lostTimer = 0;
 const inFlight = new Set();
 
 function draw(event) {
-  clearTimeout(lostTimer);
-  if (lost) lost.hidden = true;
   const changed = event.name !== drawn.name;
   if (changed) wipeDrafts();
   link.view = event.view;
@@ -32,15 +32,15 @@ function draw(event) {
   Object.assign(document.body.dataset, { size: event.size, theme: event.theme });
   endsAt = event.seconds_left === null ? null : performance.now() + event.seconds_left * 1000;
   canExtend = event.can_extend;
+  if (event.warning !== drawn.warning) warning.innerHTML = html.createHTML(event.warning);
   if (changed || event.html !== drawn.html) {
     const focused = changed ? "" : selectorOf(document.activeElement);
     screen.dataset.name = event.name;
     screen.innerHTML = html.createHTML(event.html);
-    warning.innerHTML = html.createHTML(event.warning);
     if (changed) rest();
     else focusOn(focused);
   }
-  drawn = { name: event.name, html: event.html };
+  drawn = event;
   soundFor(`${event.name}/${event.stage}/${event.sound}`, event.sound, event.sound_every_s);
   watchTime();
 }
@@ -51,12 +51,12 @@ function rest() {
   updateInert();
   setTimeout(() => {
     updateInert();
-    if (warning.hidden) focusOn("");
+    focusOn("");
   }, INERT_MS + 1);
 }
 
 function updateInert() {
-  screen.inert = !warning.hidden || performance.now() < inertUntil;
+  screen.inert = !warning.hidden || lost?.hidden === false || performance.now() < inertUntil;
 }
 
 function selectorOf(element) {
@@ -68,6 +68,10 @@ function selectorOf(element) {
 }
 
 function focusOn(selector) {
+  if (!warning.hidden) {
+    warning.querySelector("[data-press]")?.focus();
+    return;
+  }
   const wanted = selector && screen.querySelector(selector);
   (wanted && wanted.checkVisibility() ? wanted : screen.querySelector("h1:not([hidden] *)"))?.focus({ preventScroll: true });
 }
@@ -82,15 +86,13 @@ function watchTime() {
   if (warn) {
     for (const pad of screen.querySelectorAll("pin-pad, password-pad")) pad.hide();
     playOnce("chime");
-    warning.querySelector("[data-press]")?.focus();
-  } else {
-    focusOn("");
   }
+  focusOn("");
 }
 
 async function press(name) {
-  if (name === "retry" && !token) {
-    location.replace("/");
+  if (!token) {
+    if (name === "retry") loadAnew();
     return;
   }
   if (inFlight.has(name)) return;
@@ -99,10 +101,15 @@ async function press(name) {
   setTimeout(() => inFlight.delete(name), INERT_MS);
 }
 
-function loadAnew() {
+// A new document instead of this one, and nothing of this one left. The browser's own page for a server that is not
+// there would have no way back, so the server is waited for.
+async function loadAnew() {
   link.leave();
   wipeDrafts();
+  soundFor("", null, null);
   screen.replaceChildren();
+  warning.replaceChildren();
+  while (!(await link.answers())) await new Promise((done) => setTimeout(done, AGAIN_MS));
   location.replace("/");
 }
 
@@ -110,17 +117,29 @@ definePads();
 link.addEventListener("screen", (event) => draw(event.detail));
 link.addEventListener("wipe", loadAnew);
 link.addEventListener("over", loadAnew);
+// Without the server the screen is a picture of what was: what was typed goes, and nothing can be pressed.
 link.addEventListener("lost", () => {
-  clearTimeout(lostTimer);
-  lostTimer = setTimeout(() => {
+  lostTimer ||= setTimeout(() => {
     wipeDrafts();
+    soundFor("", null, null);
     if (lost) lost.hidden = false;
+    updateInert();
   }, LOST_AFTER_MS);
+});
+link.addEventListener("heard", () => {
+  clearTimeout(lostTimer);
+  lostTimer = 0;
+  if (lost) lost.hidden = true;
+  updateInert();
 });
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-press]");
   if (button && !button.disabled && button.getAttribute("aria-disabled") !== "true") press(button.dataset.press);
+});
+document.addEventListener("click", unlockSound, { once: true });
+document.addEventListener("mousedown", (event) => {
+  if (event.target.closest("[data-key]")) event.preventDefault(); // a touched key takes no focus, so that Enter is 「確認」
 });
 document.addEventListener("secret", (event) => link.secret(event.detail.path, event.detail.body));
 document.addEventListener("panel", rest);
@@ -137,4 +156,4 @@ window.addEventListener("pagehide", wipeDrafts);
 setInterval(watchTime, 250);
 
 if (token) link.open();
-else setTimeout(loadAnew, AGAIN_MS);
+else setTimeout(loadAnew, IN_USE_MS);

@@ -12,17 +12,25 @@ let context = null;
 let repeating = 0;
 let playing = "";
 
-function play(name) {
+/** Browsers let a page sound only after a touch. */
+export function unlockSound() {
   try {
     context ??= new AudioContext();
-    if (context.state === "suspended") context.resume();
-    let at = context.currentTime + EDGE_S;
-    for (const [frequency, length] of TONES[name] ?? []) {
-      if (frequency) tone(frequency, at, length);
-      at += length;
-    }
   } catch {
     // a machine without sound: the same message stands on the screen
+  }
+}
+
+function play(name) {
+  unlockSound();
+  if (context?.state !== "running") {
+    context?.resume().catch(() => {}); // what could not sound now is not saved up
+    return;
+  }
+  let at = context.currentTime + EDGE_S;
+  for (const [frequency, length] of TONES[name] ?? []) {
+    if (frequency) tone(frequency, at, length);
+    at += length;
   }
 }
 
