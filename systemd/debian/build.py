@@ -26,10 +26,19 @@ from contextlib import contextmanager
 from email.utils import format_datetime
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-UNITS = HERE.parent
-ROOT = UNITS.parent
+ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements/kiosk.txt"
+TAKEN = (
+    "protos",
+    "gatewayd",
+    "clients/ctl",
+    "systemd",
+    "docs",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+)
 PYTHON = "/usr/bin/python3"  # the kiosk's, whose cache files these are
 LIBRARY = "usr/lib/gatewayd"
 DOCUMENTS = "usr/share/doc/gatewayd"
@@ -77,31 +86,43 @@ def main() -> None:
     os.umask(0o022)
     os.environ["SOURCE_DATE_EPOCH"] = str(source_time())  # one time for all: somebody may commit meanwhile
     with tempfile.TemporaryDirectory(prefix="deb-") as folder:
-        package = build(Path(folder), arguments.out)
-    print(f"{package}: {package.stat().st_size / 1_000_000:.1f} MB, SHA-256 {digest(package)}")
-    if arguments.check:
-        with tempfile.TemporaryDirectory(prefix="deb-second-") as folder:
-            second = build(Path(folder) / "elsewhere", Path(folder))
-            if not filecmp.cmp(package, second, shallow=False):
+        sources = Path(folder) / "sources"
+        take_sources(sources)
+        package = build(sources, Path(folder), arguments.out)
+        print(f"{package}: {package.stat().st_size / 1_000_000:.1f} MB, SHA-256 {digest(package)}")
+        if arguments.check:
+            other = Path(folder) / "another/folder"
+            shutil.copytree(sources, other / "copy")
+            if not filecmp.cmp(package, build(other / "copy", other, other), shallow=False):
                 raise SystemExit("built again, it differs: not reproducible")
-        print("built again in another folder: the same bytes")
+            print("built again in another folder: the same bytes")
 
 
-def build(folder: Path, out: Path) -> Path:
-    """Build in an empty folder; return the package. Raises CalledProcessError when a tool fails."""
+def take_sources(sources: Path) -> None:
+    """Copy what the package is built from: a build writes beside its sources, and they may change meanwhile."""
+    unwanted = shutil.ignore_patterns("__pycache__", "gen", "gen.*")
+    for name in TAKEN:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, sources / name, ignore=unwanted)
+        elif (ROOT / name).exists():
+            shutil.copy(ROOT / name, sources / name)
+
+
+def build(sources: Path, folder: Path, out: Path) -> Path:
+    """Build from a copy of the sources in a folder; return the package. Raises CalledProcessError when a tool fails."""
     stage, library = folder / "stage", folder / "stage" / LIBRARY
     library.mkdir(parents=True)
     with stage_of_time("dependencies"):
         install_dependencies(folder, library)
     shutil.rmtree(library / "bin")  # pip would not write over it
     with stage_of_time("our own"):
-        install_own(folder, library)
+        install_own(sources, folder, library)
     remove_useless(library)
     with stage_of_time("cache files"):
         compile_all(stage)
-    install_files(stage)
-    write_control(stage)
-    package = out.resolve() / f"gatewayd_{version()}_{architecture()}.deb"
+    install_files(sources, stage)
+    write_control(sources, stage)
+    package = out.resolve() / f"gatewayd_{version(sources)}_{architecture()}.deb"
     out.mkdir(parents=True, exist_ok=True)
     settle(stage)
     with stage_of_time("compression"):
@@ -125,17 +146,11 @@ def install_dependencies(folder: Path, library: Path) -> None:
     )
 
 
-def install_own(folder: Path, library: Path) -> None:
-    """Install the contracts, the daemon and gatewayctl, built from copies: a build writes beside its sources."""
-    unwanted = shutil.ignore_patterns("__pycache__", "gen", "gen.*")
-    shutil.copytree(ROOT / "protos", folder / "source/protos", ignore=unwanted)
-    shutil.copytree(ROOT / "gatewayd", folder / "source/gatewayd", ignore=unwanted)
-    shutil.copytree(ROOT / "clients/ctl", folder / "source/clients/ctl", ignore=unwanted)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder / "source")
+def install_own(sources: Path, folder: Path, library: Path) -> None:
+    """Install the contracts, the daemon and gatewayctl."""
     pip(
         *("install", "--no-deps", "--no-build-isolation", "--no-index", "--no-cache-dir"),
-        *("--no-compile", "--target", library, folder / "source/protos", folder / "source"),
+        *("--no-compile", "--target", library, sources / "protos", sources),
         environment={"TMPDIR": str(folder)},
     )
 
@@ -156,33 +171,37 @@ def compile_all(stage: Path) -> None:
     run([*command, "-s", stage, "-p", "/", stage / LIBRARY], {"PYTHONHASHSEED": "0"})
 
 
-def install_files(stage: Path) -> None:
+def install_files(sources: Path, stage: Path) -> None:
     """Put units, rules, programs and documents in their places."""
-    wanted = {UNITS / source: target for source, target in (SOURCES | PROGRAMS).items()}
-    wanted |= {page: f"{DOCUMENTS}/{page.name}" for name in PAGES if (page := ROOT / "docs" / name).exists()}
-    wanted |= {board: f"{SHARED}/dashboards/{board.name}" for board in sorted(UNITS.glob("*.json"))}
+    units, docs = sources / "systemd", sources / "docs"
+    wanted = {units / source: target for source, target in (SOURCES | PROGRAMS).items()}
+    wanted |= {page: f"{DOCUMENTS}/{page.name}" for name in PAGES if (page := docs / name).exists()}
+    wanted |= {board: f"{SHARED}/dashboards/{board.name}" for board in sorted(units.glob("*.json"))}
     for source, target in wanted.items():
         (stage / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, stage / target)
     for folder in FOLDERS:
         (stage / folder).mkdir(parents=True)
-    changes = (HERE / "changelog").read_text().format(version=version(), date=format_datetime(source_date()))
+    changes = (
+        (units / "debian/changelog").read_text().format(version=version(sources), date=format_datetime(source_date()))
+    )
     (stage / DOCUMENTS / "changelog.gz").write_bytes(gzip.compress(changes.encode(), mtime=0))
 
 
-def write_control(stage: Path) -> None:
+def write_control(sources: Path, stage: Path) -> None:
     """Write what dpkg wants to know."""
     files = sorted(path for path in stage.rglob("*") if path.is_file())
     kibibytes = sum(-(-path.stat().st_size // 1024) for path in files)
     control = stage / "DEBIAN"
     control.mkdir()
-    text = (HERE / "control").read_text()
-    filled = text.format(version=version(), architecture=architecture(), size=kibibytes)
+    scripts = sources / "systemd/debian"
+    text = (scripts / "control").read_text()
+    filled = text.format(version=version(sources), architecture=architecture(), size=kibibytes)
     (control / "control").write_text(filled)
     sums = (f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(stage)}\n" for path in files)  # noqa: S324 - dpkg's format
     (control / "md5sums").write_text("".join(sums))
     for name in SCRIPTS:
-        shutil.copyfile(HERE / name, control / name)
+        shutil.copyfile(scripts / name, control / name)
 
 
 def settle(stage: Path) -> None:
@@ -194,9 +213,9 @@ def settle(stage: Path) -> None:
         os.utime(path, (moment, moment))
 
 
-def version() -> str:
+def version(sources: Path) -> str:
     """Return the version, which is the daemon's."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((sources / "pyproject.toml").read_text())["project"]
     found: str = project["version"]
     return found
 
