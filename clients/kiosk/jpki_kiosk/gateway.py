@@ -19,6 +19,7 @@ from jpkireset.gateway.v1.reset_service_pb2_grpc import ResetServiceStub
 from jpki_kiosk.values import CardRequest, Outcome, Record, State, Status, View
 
 CALL_S = 5.0  # a unary call, and the writing of one input
+STATUS_S = 3.0  # the status, which costs the daemon nothing
 LARGEST_MESSAGE_BYTES = 64 * 1024  # views and statuses are far below a kilobyte
 OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -108,7 +109,7 @@ class Gateway:
     async def status(self) -> Status:
         """Return the status. Raises BrokenCall."""
         with _translated():
-            response = await self._gateway.GetStatus(gateway.GetStatusRequest(), timeout=CALL_S)
+            response = await self._gateway.GetStatus(gateway.GetStatusRequest(), timeout=STATUS_S)
         return status_of(response.status)
 
     async def statuses(self) -> AsyncIterator[Status]:

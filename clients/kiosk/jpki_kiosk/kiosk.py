@@ -20,7 +20,7 @@ from jpki_kiosk.values import CardRequest, Status
 
 TICK_S = 0.5
 RECONNECT_S = 1.0
-PROBE_S = 5.0  # a frozen daemon keeps its streams open, and says nothing
+PROBE_S = 3.0  # a frozen daemon keeps its streams open, and says nothing
 MOST_MISSED_PROBES = 2
 RECORD_GOOD_S = 600.0  # after a restart, an ending older than this is nobody's any more
 

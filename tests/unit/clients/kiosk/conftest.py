@@ -16,7 +16,7 @@ from jpki_kiosk.config import Config
 from jpki_kiosk.memory import Memory
 from jpki_kiosk.render import Renderer
 from jpki_kiosk.run import serve
-from tests.unit.clients.kiosk.browser import Page
+from tests.rig.played_page import Page
 from tests.unit.clients.kiosk.daemon import PlayedDaemon
 
 SECONDS = 10.0

@@ -10,7 +10,7 @@ import pytest
 from jpkireset.gateway.v1 import reason_pb2
 from jpkireset.gateway.v1 import reset_service_pb2 as reset
 
-from tests.unit.clients.kiosk.browser import Page
+from tests.rig.played_page import Page
 from tests.unit.clients.kiosk.conftest import Machine
 from tests.unit.clients.kiosk.daemon import PlayedAttempt
 

@@ -78,13 +78,17 @@ class Page:
         self.token = found[1].decode()
         return answer
 
+    async def follow(self) -> None:
+        """Load the document and follow its events, until `close`."""
+        assert (await self.load()).status == 200
+        self._reading = asyncio.create_task(self._follow())
+        await self.until(lambda event: True)
+
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Page]:
         """Load the document and follow its events, until the block ends."""
-        await self.load()
-        self._reading = asyncio.create_task(self._follow())
         try:
-            await self.until(lambda event: True)
+            await self.follow()
             yield self
         finally:
             await self.close()
