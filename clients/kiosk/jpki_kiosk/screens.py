@@ -49,7 +49,7 @@ class Screen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
     """What all screens of a name have in common."""
 
     template: str
@@ -57,52 +57,52 @@ class _Kind:
     sound: str | None = None
 
 
-_KINDS: Mapping[str, _Kind] = {
+KINDS: Mapping[str, Kind] = {
     # before 「同意する」
-    "idle": _Kind("idle.html"),
-    "services": _Kind("services.html"),
-    "procedure": _Kind("procedure.html"),
-    "checklist": _Kind("checklist.html", 1),
-    "terms": _Kind("terms.html", 1),
-    "terms_full": _Kind("terms_full.html", 1),
-    "help": _Kind("help.html"),
-    "help_reserve": _Kind("help_reserve.html"),
-    "help_counter": _Kind("help_counter.html"),
-    "page_in_use": _Kind("page_in_use.html"),
+    "idle": Kind("idle.html"),
+    "services": Kind("services.html"),
+    "procedure": Kind("procedure.html"),
+    "checklist": Kind("checklist.html", 1),
+    "terms": Kind("terms.html", 1),
+    "terms_full": Kind("terms_full.html", 1),
+    "help": Kind("help.html"),
+    "help_reserve": Kind("help_reserve.html"),
+    "help_counter": Kind("help_counter.html"),
+    "page_in_use": Kind("page_in_use.html"),
     # instead of them: no attempt could begin
-    "out_of_hours": _Kind("unavailable.html"),
-    "maintenance": _Kind("unavailable.html"),
-    "not_enabled": _Kind("unavailable.html"),
-    "machine_trouble": _Kind("unavailable.html"),
-    "central_trouble": _Kind("unavailable.html"),
-    "card_left_behind": _Kind("unavailable.html"),
-    "busy_elsewhere": _Kind("unavailable.html"),
-    "daemon_down": _Kind("unavailable.html"),
+    "out_of_hours": Kind("unavailable.html"),
+    "maintenance": Kind("unavailable.html"),
+    "not_enabled": Kind("unavailable.html"),
+    "machine_trouble": Kind("unavailable.html"),
+    "central_trouble": Kind("unavailable.html"),
+    "card_left_behind": Kind("unavailable.html"),
+    "busy_elsewhere": Kind("unavailable.html"),
+    "daemon_down": Kind("unavailable.html"),
     # an attempt
-    "admitting": _Kind("busy.html", 2),
-    "place_card": _Kind("place_card.html", 2),
-    "reading": _Kind("busy.html", 2),
-    "user_pin": _Kind("user_pin.html", 3),
-    "user_pin_last_try": _Kind("user_pin_last_try.html", 3),
-    "user_pin_busy": _Kind("busy.html", 3),
-    "card_again": _Kind("card_again.html", 2, "attention"),
-    "lift_card": _Kind("lift_card.html", 2, "attention"),
-    "checking": _Kind("busy.html", 4),
-    "new_password": _Kind("new_password.html", 5),
-    "authorizing": _Kind("busy.html", 6),
-    "writing": _Kind("busy.html", 6),
-    "resolving": _Kind("resolving.html", 6, "attention"),  # card_request says lift or place_same
+    "admitting": Kind("busy.html", 2),
+    "place_card": Kind("place_card.html", 2),
+    "reading": Kind("busy.html", 2),
+    "user_pin": Kind("user_pin.html", 3),
+    "user_pin_last_try": Kind("user_pin_last_try.html", 3),
+    "user_pin_busy": Kind("busy.html", 3),
+    "card_again": Kind("card_again.html", 2, "attention"),
+    "lift_card": Kind("lift_card.html", 2, "attention"),
+    "checking": Kind("busy.html", 4),
+    "new_password": Kind("new_password.html", 5),
+    "authorizing": Kind("busy.html", 6),
+    "writing": Kind("busy.html", 6),
+    "resolving": Kind("resolving.html", 6, "attention"),  # card_request says lift or place_same
     # its end
-    "outcome": _Kind("outcome.html", 7, "chime"),
-    "take_card": _Kind("outcome.html", 7),
-    "end": _Kind("outcome.html", 7),
+    "outcome": Kind("outcome.html", 7, "chime"),
+    "take_card": Kind("outcome.html", 7),
+    "end": Kind("outcome.html", 7),
     # its end when the stream was lost: asked for; not to be had; the daemon never began it
-    "asking_outcome": _Kind("busy.html", 6),
-    "outcome_unlearnt": _Kind("outcome_unlearnt.html", 7, "attention"),
-    "not_begun": _Kind("not_begun.html", 7),
+    "asking_outcome": Kind("busy.html", 6),
+    "outcome_unlearnt": Kind("outcome_unlearnt.html", 7, "attention"),
+    "not_begun": Kind("not_begun.html", 7),
 }
 
-NAMES = tuple(_KINDS)
+NAMES = tuple(KINDS)
 
 # Each readiness problem's screen, the first that holds wins: what a person can do something about comes first.
 UNAVAILABLE: Mapping[str, str] = {
@@ -132,7 +132,7 @@ _BY_STATE: Mapping[State, str] = {
     State.RESOLVING: "resolving",
 }
 _BEFORE_WRITING = frozenset(_BY_STATE) - {State.WRITING, State.RESOLVING}
-_STEP_OF_STATE: Mapping[State, int | None] = {state: _KINDS[name].step for state, name in _BY_STATE.items()}
+_STEP_OF_STATE: Mapping[State, int | None] = {state: KINDS[name].step for state, name in _BY_STATE.items()}
 
 # The daemon's own table: these restart their limit on `more-time`.
 _EXTENDABLE = frozenset({"place_card", "card_again", "user_pin", "user_pin_last_try", "new_password"})
@@ -256,7 +256,7 @@ def _course_screen(situation: Situation, course: Course) -> Screen:
     if name == "user_pin" and situation.last_try_confirmed:
         screen = replace(screen, can_go_back=True)
     if situation.help_open and name in HELPED:
-        kind = _KINDS["help"]
+        kind = KINDS["help"]
         screen = replace(screen, name="help", template=kind.template, step=kind.step, sound=None)
     return screen
 
@@ -340,7 +340,7 @@ def _stage(course: Course) -> int:
 
 
 def _screen(name: str) -> Screen:
-    kind = _KINDS[name]
+    kind = KINDS[name]
     busy = kind.template == "busy.html"
     return Screen(name=name, template=kind.template, step=kind.step, sound=kind.sound, busy=busy)
 

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import replace
 
-from jpki_kiosk.screens import _KINDS, JAPAN, NAMES, UNAVAILABLE_NAMES, Screen
+from jpki_kiosk.screens import HELPED, JAPAN, KINDS, NAMES, UNAVAILABLE_NAMES, Screen
 
 from jpkireset.gateway.v1 import reason_pb2
 
@@ -20,8 +20,8 @@ PASSWORD_PROBLEMS = ("too_short", "too_long", "character", "no_letter", "no_digi
 
 
 def _screen(name: str, **changes: object) -> Screen:
-    kind = _KINDS[name]
-    screen = Screen(name=name, template=kind.template, step=kind.step, kiosk_id="demo/0001/01")
+    kind = KINDS[name]
+    screen = Screen(name=name, template=kind.template, step=kind.step, kiosk_id="demo/0001/01", can_help=name in HELPED)
     return replace(screen, **changes)  # type: ignore[arg-type] - the changes are fields of Screen
 
 
