@@ -52,7 +52,7 @@ def register(
             if known is not None and not replace_:
                 raise AlreadyThere(f"certificate {card.certificate.serial} is registered with other content")
             await tx.save_card(card, new=known is None)
-            await tx.append(Entry(Event.CARD_REGISTERED, tx.now))
+            tx.append(Entry(Event.CARD_REGISTERED, tx.now))
             changed += 1
         return changed
 
@@ -87,7 +87,7 @@ def revoke(
                 case Certificate.SIGNING:
                     revoked = replace(card, signing_revoked=True)
             await tx.save_card(revoked, new=False)
-            await tx.append(Entry(Event.CARD_REVOKED, tx.now))
+            tx.append(Entry(Event.CARD_REVOKED, tx.now))
 
     transact(directory, work)
 

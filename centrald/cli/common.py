@@ -91,7 +91,7 @@ def note_in_ledger(directory: Path, event: str, detail: str) -> None:
     async def work(tx: Transaction) -> None:
         from centrald.storage.ledger import Entry, Event
 
-        await tx.append(Entry(Event[event], tx.now, detail=detail))
+        tx.append(Entry(Event[event], tx.now, detail=detail))
 
     transact(directory, work)
 

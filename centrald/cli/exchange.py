@@ -100,7 +100,7 @@ class _Import:
             taken, refused = await Registry(tx).take([card for _, card in good], replacing=self._replacing)
             if taken.added or taken.replaced:
                 detail = f"imported: {taken.added} added, {taken.replaced} replaced"
-                await tx.append(Entry(Event.CARD_REGISTERED, tx.now, detail=detail))
+                tx.append(Entry(Event.CARD_REGISTERED, tx.now, detail=detail))
             return taken, refused
 
         assert self.taken is not None

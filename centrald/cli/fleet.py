@@ -48,7 +48,7 @@ def switch(path: str, directory: Path, *, enabled: bool) -> None:
     async def work(tx: Transaction) -> None:
         await tx.fleet.enable(tuple(path.split("/")), enabled=enabled)
         event = Event.KIOSK_ENABLED if enabled else Event.KIOSK_DISABLED
-        await tx.append(Entry(event, tx.now, kiosk=path))
+        tx.append(Entry(event, tx.now, kiosk=path))
 
     transact(directory, work)
 

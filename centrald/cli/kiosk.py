@@ -39,7 +39,7 @@ def add(
 
     async def work(tx: Transaction) -> dict[str, Any]:
         await tx.fleet.add(name)
-        await tx.append(Entry(Event.KIOSK_ADDED, tx.now, kiosk=str(name)))
+        tx.append(Entry(Event.KIOSK_ADDED, tx.now, kiosk=str(name)))
         return _write_certificate(directory, name, out)  # before the commit: what cannot be written is not added
 
     show_one(transact(directory, work), as_json=as_json)
@@ -55,7 +55,7 @@ def renew(
     async def work(tx: Transaction) -> dict[str, Any]:
         if not await tx.fleet.kiosks(name):
             raise NotThere(f"kiosk {name} is not known")
-        await tx.append(Entry(Event.KIOSK_RENEWED, tx.now, kiosk=str(name)))
+        tx.append(Entry(Event.KIOSK_RENEWED, tx.now, kiosk=str(name)))
         return _write_certificate(directory, name, out)
 
     show_one(transact(directory, work), as_json=as_json)

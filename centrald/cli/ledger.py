@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -17,11 +18,13 @@ from centrald.storage.ledger import Entry
 if TYPE_CHECKING:
     from centrald.storage.chain import Head, Record
     from centrald.storage.database import Database
+    from centrald.storage.transaction import Transaction
 
 _BATCH = 5_000  # entries of one transaction: the service is not kept waiting for long
 
 app = typer.Typer(
-    help="The append-only ledger, in which each entry carries the hash of the one before: show, verify, export.",
+    help="The append-only ledger, in which each entry carries the hash of the one before in its lane: show, verify, "
+    "export.",
     no_args_is_help=True,
 )
 
@@ -49,17 +52,22 @@ def show_ledger(
 def export(
     directory: Directory = DEFAULT_DIRECTORY,
     out: Annotated[str, typer.Option(help="File to write, new only; - is standard output.")] = "-",
-    after: Annotated[int, typer.Option(min=0, help="Only the entries that follow this number.")] = 0,
+    after: Annotated[
+        Path | None,
+        typer.Option(help="Only what came after an earlier `verify --json`: the file it wrote.", dir_okay=False),
+    ] = None,
 ) -> None:
-    """Write the entries as JSON lines, oldest first.
+    """Write the entries as JSON lines, lane by lane, of each the oldest first.
 
     A line's `hash` is SHA-256 of the line without it, as canonical JSON (RFC 8785: keys in order, no spaces, UTF-8),
-    and `previous` is the hash of the line before: anyone can verify it without this program.
+    and `previous` is the hash of the line before in its `lane` (none is said: 0). Anyone can verify it without this
+    program.
     """
     import json
 
+    start = {lane: head.seq for lane, head in _noted(after).items()} if after else {}
     with _opened(out) as file:
-        _each(directory, after, lambda entry: file.write(json.dumps(entry, ensure_ascii=False) + "\n"))
+        _each(directory, start, lambda entry: file.write(json.dumps(entry, ensure_ascii=False) + "\n"))
 
 
 @app.command()
@@ -69,44 +77,52 @@ def verify(
         Path | None, typer.Option(help="Verify an export instead; it may begin anywhere.", exists=True, dir_okay=False)
     ] = None,
     known: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SEQ:HASH", help="An entry noted earlier that must still be there; repeat for more."),
+        Path | None,
+        typer.Option(
+            help="What `verify --json` wrote earlier, and was kept elsewhere: all of that must still be there.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify the whole chain; says which entries were changed, removed or reordered, and ends with exit code 1 then.
+    """Verify every chain; says which entries were changed, removed or reordered, and ends with exit code 1 then.
 
-    Note `last_seq` and `last_hash` somewhere else, day by day, and give them as --known later: who can write to the
-    database can make a whole new chain, and that shows only this way.
+    Keep what --json prints somewhere else, day by day, and give it as --known later: who can write to the database can
+    make whole chains anew, and that shows only this way.
     """
     from centrald.storage.chain import Fault, Verifier
 
-    verifier = Verifier(dict(_noted(one) for one in known or ()))
+    verifier = Verifier(_noted(known) if known else None)
     faults: list[Fault] = []
     if file is not None:
         faults += verifier.read(file.read_text(encoding="utf-8").splitlines())
         faults += verifier.finish(None)
     else:
-        head = _each(directory, 0, lambda entry: faults.extend(verifier.take(entry)))
-        faults += verifier.finish(head)
+        heads = _each(directory, {}, lambda entry: faults.extend(verifier.take(entry)))
+        faults += verifier.finish(heads)
     for fault in faults:
         typer.echo(f"centrald: {fault.problem}", err=True)
-    found = [{"seq": fault.seq, "problem": fault.problem} for fault in faults]
-    shown = {"entries": verifier.checked, "last_seq": verifier.end.seq, "last_hash": verifier.end.hash}
-    show_one({**shown, "intact": not faults, **({"faults": found} if as_json else {})}, as_json=as_json)
+    shown: dict[str, Any] = {"entries": verifier.checked, "lanes": len(verifier.ends), "intact": not faults}
+    if as_json:
+        shown["heads"] = {str(lane): {"seq": end.seq, "hash": end.hash.hex()} for lane, end in verifier.ends.items()}
+        shown["faults"] = [asdict(fault) for fault in faults]
+    show_one(shown, as_json=as_json)
     if faults:
         raise typer.Exit(Exit.REFUSED)
 
 
-def _noted(text: str) -> tuple[int, bytes]:
-    seq, _, digest = text.partition(":")
+def _noted(path: Path) -> dict[int, Head]:
+    """Return the heads of a document of `verify --json`."""
+    import json
+
+    from centrald.storage.chain import Head
+
     try:
-        noted = int(seq), bytes.fromhex(digest)
-    except ValueError:
-        noted = 0, b""
-    if len(noted[1]) != 32:  # SHA-256
-        raise typer.BadParameter(f"{text!r} is not SEQ:HASH as `verify` prints them")
-    return noted
+        heads = json.loads(path.read_text(encoding="utf-8"))["heads"]
+        return {int(lane): Head(int(one["seq"]), bytes.fromhex(one["hash"])) for lane, one in heads.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise typer.BadParameter(f"{path} is not what `ledger verify --json` prints") from None
 
 
 def _opened(out: str) -> AbstractContextManager[TextIO]:
@@ -118,22 +134,34 @@ def _opened(out: str) -> AbstractContextManager[TextIO]:
         raise AlreadyThere(f"{out} exists") from None
 
 
-def _each(directory: Path, after: int, do: Callable[[Record], object]) -> Head:
-    """Do this with every entry, in order, to the end of the ledger; returns where that is."""
+def _each(directory: Path, after: dict[int, int], do: Callable[[Record], object]) -> dict[int, Head]:
+    """Do this with every entry that follows these numbers, by lane and in order; returns where the lanes end."""
+    reached = dict(after)
 
-    async def run(database: Database) -> Head:
-        seq = after
-        while True:
-            async with database.transaction() as tx:
-                entries, head = await tx.entries_after(seq, _BATCH), None
-                if len(entries) < _BATCH:  # the end is near: nobody appends while it is read
-                    head = await tx.ledger_head()
-                    entries = await tx.entries_after(seq, _BATCH)
-            for entry in entries:
-                do(entry)
-            if head is not None and len(entries) < _BATCH:
-                return head
-            seq = int(entries[-1]["seq"])
+    async def read(tx: Transaction, lane: int) -> bool:
+        """Go on in a lane; tells whether there may be more."""
+        entries = await tx.entries_after(lane, reached.get(lane, 0), _BATCH)
+        for entry in entries:
+            do(entry)
+        if entries and isinstance(last := entries[-1].get("seq"), int):
+            reached[lane] = last
+            return len(entries) == _BATCH
+        return False
+
+    async def run(database: Database) -> dict[int, Head]:
+        async with database.transaction() as tx:
+            lanes = sorted(await tx.ledger_lanes(), key=str)
+        for lane in lanes:
+            more = True
+            while more:
+                async with database.transaction() as tx:
+                    more = await read(tx, lane)
+        async with database.transaction() as tx:  # what came meanwhile: nobody appends while it is read
+            heads = await tx.ledger_heads()
+            for lane in heads:
+                while await read(tx, lane):
+                    pass
+        return heads
 
     return on_database(directory, run)
 
@@ -141,6 +169,7 @@ def _each(directory: Path, after: int, do: Callable[[Record], object]) -> Head:
 def _row(entry: Entry) -> dict[str, Any]:
     transcript = entry.transcript
     return {
+        "lane": entry.lane,
         "seq": entry.seq,
         "at": entry.at,
         "event": entry.event,

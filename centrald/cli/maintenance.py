@@ -62,7 +62,7 @@ def add(
         if not tx.now < window.end <= tx.now + _FARTHEST:
             raise Refused(f"the window is over already, or ends in more than {_FARTHEST.days} days")
         added = await tx.maintenance.add(window, note)
-        await tx.append(Entry(Event.MAINTENANCE_ADDED, tx.now, detail=_described(added)))
+        tx.append(Entry(Event.MAINTENANCE_ADDED, tx.now, detail=_described(added)))
         return added
 
     show_one(_row(transact(directory, work)), as_json=as_json)
@@ -95,7 +95,7 @@ def cancel(
 
     async def work(tx: Transaction) -> Announced:
         cancelled = await tx.maintenance.cancel(window)
-        await tx.append(Entry(Event.MAINTENANCE_CANCELLED, tx.now, detail=_described(cancelled)))
+        tx.append(Entry(Event.MAINTENANCE_CANCELLED, tx.now, detail=_described(cancelled)))
         return cancelled
 
     show_one(_row(transact(directory, work)), as_json=as_json)

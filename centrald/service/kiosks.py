@@ -109,8 +109,8 @@ class KioskCalls:
             return status
         challenge = secrets.token_bytes(STATEMENT_CHALLENGE_BYTES)
         begun = Attempt(attempt_id, kiosk, tx.now, procedure, challenge)
-        await tx.add_attempt(begun)
-        await tx.append(Entry(Event.BEGUN, tx.now, kiosk=str(kiosk), attempt_id=attempt_id))
+        tx.add_attempt(begun)
+        tx.append(Entry(Event.BEGUN, tx.now, kiosk=str(kiosk), attempt_id=attempt_id))
         return begun
 
     @transactional
@@ -132,9 +132,9 @@ class KioskCalls:
             newest = await tx.newest_reservation(proof.card.certificate, procedure)
         host_challenges = tuple(secrets.token_bytes(CHALLENGE_BYTES) for _ in range(MAX_WRITES))
         attempt, changed = rules.checked(attempt, proof, newest, host_challenges, tx.now)
-        return await self._save_check(tx, attempt, newest, changed, proof.fault)
+        return self._save_check(tx, attempt, newest, changed, proof.fault)
 
-    async def _save_check(
+    def _save_check(
         self,
         tx: Transaction,
         attempt: Attempt,
@@ -145,12 +145,12 @@ class KioskCalls:
         assert attempt.check is not None
         state = None
         if before is not None:
-            await tx.settle(before)
+            tx.settle(before)
             state = state_of(before, tx.now)
         if before is not None and after is not None:
-            await tx.save_reservation(before, after)
-        await tx.save_attempt(attempt)
-        await tx.append(
+            tx.save_reservation(before, after)
+        tx.save_attempt(attempt)
+        tx.append(
             Entry(
                 Event.CHECKED,
                 tx.now,
@@ -201,7 +201,7 @@ class KioskCalls:
         judged = None
         if not answer.repeated:
             fault = why if isinstance(why, Fault) and answer.refusal is why.refusal else None
-            await self._save_authorization(tx, attempt, n, reservation, answer, fault)
+            self._save_authorization(tx, attempt, n, reservation, answer, fault)
             if answer.refusal in (None, Refusal.CARD_NOT_GENUINE):
                 judged = _Judged(check.certificate, reservation.id, tx.now)
         if answer.refusal is not None:
@@ -209,7 +209,7 @@ class KioskCalls:
         assert answer.transcript is not None
         return await self._channels.hand_over(procedure, answer.transcript), judged
 
-    async def _save_authorization(
+    def _save_authorization(
         self,
         tx: Transaction,
         attempt: Attempt,
@@ -218,9 +218,9 @@ class KioskCalls:
         answer: rules.Authorization,
         fault: Fault | None,
     ) -> None:
-        await tx.save_reservation(before, answer.reservation)
+        tx.save_reservation(before, answer.reservation)
         write = rules.find_write(answer.reservation, attempt.id, n)
-        await tx.append(
+        tx.append(
             Entry(
                 Event.AUTHORIZED if answer.refusal is None else Event.NOT_AUTHORIZED,
                 tx.now,
@@ -257,8 +257,8 @@ class KioskCalls:
         reported = report_rules.report(attempt, before, n, outcome, status_word, verdict, tx.now)
         if reported.repeated:
             return reported.report
-        await tx.save_reservation(before, reported.reservation)
-        await tx.append(
+        tx.save_reservation(before, reported.reservation)
+        tx.append(
             Entry(
                 Event.REPORTED,
                 tx.now,
@@ -288,10 +288,10 @@ class KioskCalls:
         attempt, after = rules.release(known, attempt_id, kiosk, before, tx.now)
         if known is not None and known.released_at is not None:
             return known.released_state
-        await (tx.add_attempt(attempt) if known is None else tx.save_attempt(attempt))
+        (tx.add_attempt if known is None else tx.save_attempt)(attempt)
         if before is not None and after is not None:
-            await tx.save_reservation(before, after)
-        await tx.append(
+            tx.save_reservation(before, after)
+        tx.append(
             Entry(
                 Event.RELEASED,
                 tx.now,
@@ -325,7 +325,7 @@ class KioskCalls:
         assert check.reservation_id is not None
         reservation = await tx.reservation(check.reservation_id)
         assert reservation is not None
-        await tx.settle(reservation)
+        tx.settle(reservation)
         return reservation
 
 

@@ -19,6 +19,8 @@ from centrald.storage.transaction import Transaction
 
 _log = logging.getLogger(__name__)
 
+_SHARE = 20  # of the challenges that may still be opened, one process gives so small a part before it counts again
+
 
 class PhoneCalls:
     """What phones ask; anyone may, so what is kept for them before a proof is bounded."""
@@ -27,6 +29,7 @@ class PhoneCalls:
         self._database = database
         self._trust = trust
         self._open_challenges = open_challenges
+        self._allowance = 0  # challenges to give before those that are open are counted again
         self._guard = guard
         self._clock = clock  # of the guard alone
 
@@ -37,9 +40,14 @@ class PhoneCalls:
     @transactional
     async def challenge(self, tx: Transaction, procedure: Procedure) -> bytes:
         """Return a challenge (32 bytes) that lives five minutes; raises TooMany."""
+        if self._allowance <= 0:
+            left = self._open_challenges - await tx.open_challenges()
+            if left <= 0:
+                raise TooMany("too many open challenges; try again in a few minutes")
+            self._allowance = max(1, left // _SHARE)
+        self._allowance -= 1
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
-        if not await tx.add_challenge(challenge, procedure, self._open_challenges):
-            raise TooMany("too many open challenges; try again in a few minutes")
+        tx.add_challenge(challenge, procedure)
         return challenge
 
     @transactional
@@ -67,17 +75,17 @@ class PhoneCalls:
         self._guard.certificate(proof.card.certificate, tx.now)
         newest = await tx.newest_reservation(proof.card.certificate, procedure)
         if newest is not None:
-            await tx.settle(newest)
+            tx.settle(newest)
         wish = Wish(proof.card.certificate, procedure, face_match, challenge, content)
         made = make(newest, wish, str(uuid.uuid4()), tx.now)
         if isinstance(made, Refusal):
             return made
-        await self._save(tx, newest, made)
+        self._save(tx, newest, made)
         return made.reservation
 
-    async def _save(self, tx: Transaction, newest: Reservation | None, made: Made) -> None:
+    def _save(self, tx: Transaction, newest: Reservation | None, made: Made) -> None:
         if newest is not None and made.closed is not None:
-            await tx.save_reservation(newest, made.closed)
+            tx.save_reservation(newest, made.closed)
             replaced = Entry(
                 Event.REPLACED,
                 tx.now,
@@ -85,9 +93,9 @@ class PhoneCalls:
                 state_before=state_of(newest, tx.now),
                 state_after=state_of(made.closed, tx.now),
             )
-            await tx.append(replaced)
-        await tx.add_reservation(made.reservation)
-        await tx.use_challenge(made.reservation.challenge)
+            tx.append(replaced)
+        tx.add_reservation(made.reservation, newest)
+        tx.use_challenge(made.reservation.challenge)
         reserved = Entry(
             Event.RESERVED,
             tx.now,
@@ -95,4 +103,4 @@ class PhoneCalls:
             state_after=state_of(made.reservation, tx.now),
             face_match=made.reservation.face_match,
         )
-        await tx.append(reserved)
+        tx.append(reserved)

@@ -1,41 +1,53 @@
-"""The chain of the ledger: each entry carries the hash of the one before, so that nothing can be changed unseen.
+"""The chains of the ledger: each entry carries the hash of the one before, so that nothing can be changed unseen.
 
 An entry's hash is SHA-256 of its record (every field it has, without the hash) as canonical JSON: keys in order, no
-space, UTF-8 (RFC 8785; there are no numbers but integers). The first entry follows 32 zero bytes. Whoever can write to
-the database can make the whole chain anew: that shows only to who has kept an earlier head elsewhere.
+space, UTF-8 (RFC 8785; there are no numbers but integers). The first entry follows 32 zero bytes. There are several
+chains, the lanes, because those who append to one wait for each other's commits: all about one attempt is in one lane.
+Whoever can write to the database can make whole chains anew: that shows only to who has kept earlier heads elsewhere.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from centrald.errors import StorageFailed
 from centrald.storage import rows, schema
+from centrald.storage.lean import Link
 from centrald.storage.ledger import Entry
 
 HASH_BYTES = hashlib.sha256().digest_size
 ORIGIN = bytes(HASH_BYTES)  # what the first entry follows
 _HASH = "hash"
+_LANE = "lane"
+_FLAG = "contradiction"
+_STORED_MOMENT = "%Y-%m-%d %H:%M:%S.%f"  # SQLAlchemy's, on SQLite
 
 _table = schema.ledger_head
-_HEAD = sa.select(_table.c.seq, _table.c.hash)
-_HELD_HEAD = _HEAD.with_for_update()
+_HEADS = sa.select(_table.c.lane, _table.c.seq, _table.c.hash).order_by(_table.c.lane).with_for_update()
+_HELD_HEAD = sa.select(_table.c.seq, _table.c.hash).where(_table.c.lane == sa.bindparam("of_lane")).with_for_update()
 _MOVE_HEAD = (
     sa.update(_table)
-    .where(_table.c.seq == sa.bindparam("from_seq"), _table.c.hash == sa.bindparam("from_hash"))
+    .where(
+        _table.c.lane == sa.bindparam("of_lane"),
+        _table.c.seq == sa.bindparam("from_seq"),
+        _table.c.hash == sa.bindparam("from_hash"),
+    )
     .values(seq=sa.bindparam("to_seq"), hash=sa.bindparam("to_hash"))
+    .returning(_table.c.lane)
 )
-_APPEND = sa.insert(schema.ledger)
-_moved = _MOVE_HEAD.returning(_table.c.id).cte("moved")  # PostgreSQL's
+_APPEND = sa.insert(schema.ledger).inline()
+_moved = _MOVE_HEAD.cte("moved")  # PostgreSQL's
 _MOVE_AND_APPEND = (
     _APPEND.from_select(
         schema.ledger.c.keys(),
@@ -44,14 +56,33 @@ _MOVE_AND_APPEND = (
     .add_cte(_moved)
     .returning(schema.ledger.c.seq)
 )
-# Just as they are stored, also what somebody wrote there who had no right to.
+
+
+class _AsStored(sa.types.TypeDecorator[Any]):
+    """A moment, or whatever somebody wrote there who had no right to: SQLite takes anything."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        """Return what is stored as a moment is, as one."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return datetime.datetime.strptime(value, _STORED_MOMENT).replace(tzinfo=datetime.UTC)
+        except ValueError:
+            return value
+
+
+# Just as they are stored: no value is taken for what it ought to be.
 _plain_ledger = sa.table(
     "ledger",
-    *(sa.column(one.name, sa.String() if isinstance(one.type, sa.Enum) else one.type) for one in schema.ledger.c),
+    *(sa.column(one.name, _AsStored() if one.name == "at" else sa.types.NullType()) for one in schema.ledger.c),
 )
+_LANES = sa.select(_plain_ledger.c.lane).distinct()
 _AFTER = (
     sa.select(_plain_ledger)
-    .where(_plain_ledger.c.seq > sa.bindparam("after"))
+    .where(_plain_ledger.c.lane == sa.bindparam("of_lane"), _plain_ledger.c.seq > sa.bindparam("after"))
     .order_by(_plain_ledger.c.seq)
     .limit(sa.bindparam("most"))
 )
@@ -62,15 +93,50 @@ Record = dict[str, str | int | bool]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last entry: its number, from 1 and without gaps, and its hash (32 bytes)."""
+    """The last entry of a lane: its number, from 1 and without gaps, and its hash (32 bytes)."""
 
     seq: int
     hash: bytes
 
 
+class Ends:
+    """Where the lanes ended when this process last appended; those of it who append to one take turns."""
+
+    def __init__(self) -> None:
+        self._turns = [asyncio.Lock() for _ in range(schema.LANES)]
+        self._known: dict[int, Head] = {}
+
+    @asynccontextmanager
+    async def turn(self, entries: Sequence[Entry]) -> AsyncIterator[tuple[int, Head | None]]:
+        """Hold the lane these entries belong to; yields it and its end, as far as that is known."""
+        lane = lane_of(entries[0])
+        async with self._turns[lane]:
+            yield lane, self._known.get(lane)
+
+    def moved(self, appended: Sequence[Entry]) -> None:
+        """Know the new end, once it is committed and before anyone else's turn."""
+        if appended:
+            self._known[appended[-1].lane] = head_of(appended[-1])
+
+
+def lane_of(entry: Entry) -> int:
+    """Return the lane of an entry, and of all that is appended with it."""
+    return zlib.crc32((entry.attempt_id or entry.reservation_id or "").encode()) % schema.LANES
+
+
 def record(values: Mapping[str, Any]) -> Record:
-    """Return an entry's columns as canonical JSON knows them: without hash, and without what is not there."""
-    return {name: _plain(value) for name, value in values.items() if value is not None and name != _HASH}
+    """Return an entry's columns as canonical JSON knows them: without hash, and without what is not there.
+
+    Lane 0, which once was the only one, is not said.
+    """
+    kept = {
+        name: _plain(value)
+        for name, value in values.items()
+        if value is not None and name != _HASH and (value or name != _LANE)
+    }
+    if kept.get(_FLAG) in (0, 1):
+        kept[_FLAG] = bool(kept[_FLAG])  # SQLite has no other
+    return kept
 
 
 def digest(entry: Record) -> bytes:
@@ -80,7 +146,8 @@ def digest(entry: Record) -> bytes:
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    return {**rows.ledger_values(entry), "seq": entry.seq, "previous": entry.previous, _HASH: entry.hash}
+    links = {_LANE: entry.lane, "seq": entry.seq, "previous": entry.previous, _HASH: entry.hash}
+    return rows.ledger_values(entry) | links
 
 
 def _plain(value: Any) -> str | int | bool:
@@ -95,36 +162,44 @@ def _plain(value: Any) -> str | int | bool:
         case str() | int():
             return value
         case _:
-            raise TypeError(type(value).__name__)
+            return repr(value)  # nothing of ours: its hash will tell
 
 
-async def head(connection: AsyncConnection, *, hold: bool = False) -> Head:
-    """Return the end of the chain; `hold`: nobody else appends before this transaction ends."""
-    row = (await connection.execute(_HELD_HEAD if hold else _HEAD)).one()
-    return Head(row.seq, row.hash)
+async def heads(link: Link) -> dict[int, Head]:
+    """Return the end of every lane; nobody else appends before this transaction ends."""
+    return {row[_LANE]: Head(row["seq"], row[_HASH]) for row in await link.fetch(_HEADS, {})}
 
 
-async def append(connection: AsyncConnection, entries: Sequence[Entry], known: Head | None) -> list[Entry]:
-    """Append entries at the end of the chain, as the last thing of a transaction; returns them as they are now.
+async def lanes(link: Link) -> set[int]:
+    """Return every lane there is an entry or a head of; there may be more than there should be."""
+    found = {row[_LANE] for row in await link.fetch(_HEADS, {})}
+    return found | set((await link.execute(_LANES)).scalars())
 
-    `known` is where the chain ended when last heard of: most often it still does, and one statement does all. All that
-    append wait here for each other, so nothing else may be waited for afterwards.
+
+async def append(link: Link, entries: Sequence[Entry], lane: int, known: Head | None) -> list[Entry]:
+    """Append entries at the end of a lane, as the last thing of a transaction; returns them as they are now.
+
+    `known` is where the lane ended when last heard of: most often it still does, and one statement does all, with what
+    the transaction has yet to write. All that append to a lane wait here for each other, so nothing else may be waited
+    for afterwards.
     """
     if known is not None:
-        chained = _linked(known, entries)
-        if await _advanced(connection, known, chained):
+        chained = _linked(known, lane, entries)
+        if await _advanced(link, known, chained):
             return chained
-    end = await head(connection, hold=True)
-    chained = _linked(end, entries)
-    if not await _advanced(connection, end, chained):
-        raise StorageFailed("the ledger has no head")
-    return chained
+    found = await link.fetch(_HELD_HEAD, {"of_lane": lane})
+    if found:
+        end = Head(found[0]["seq"], found[0][_HASH])
+        chained = _linked(end, lane, entries)
+        if await _advanced(link, end, chained):
+            return chained
+    raise StorageFailed(f"lane {lane} of the ledger has no head")
 
 
-def _linked(end: Head, entries: Sequence[Entry]) -> list[Entry]:
+def _linked(end: Head, lane: int, entries: Sequence[Entry]) -> list[Entry]:
     chained = []
     for entry in entries:
-        linked = replace(entry, seq=end.seq + 1, previous=end.hash)
+        linked = replace(entry, lane=lane, seq=end.seq + 1, previous=end.hash)
         linked = replace(linked, hash=digest(record(_values(linked))))
         chained.append(linked)
         end = head_of(linked)
@@ -136,23 +211,32 @@ def head_of(entry: Entry) -> Head:
     return Head(entry.seq, entry.hash)
 
 
-async def _advanced(connection: AsyncConnection, end: Head, chained: Sequence[Entry]) -> bool:
-    """Move the head from where it is thought to be, and insert; does nothing when it is elsewhere."""
+async def _advanced(link: Link, end: Head, chained: Sequence[Entry]) -> bool:
+    """Move the head from where it is thought to be, and insert; adds nothing to the ledger when it is elsewhere."""
     new = head_of(chained[-1])
     values = [_BLANK | _values(one) for one in chained]
-    move = {"from_seq": end.seq, "from_hash": end.hash, "to_seq": new.seq, "to_hash": new.hash}
-    if connection.dialect.name == "postgresql" and len(values) == 1:
+    move = {
+        "of_lane": chained[0].lane,
+        "from_seq": end.seq,
+        "from_hash": end.hash,
+        "to_seq": new.seq,
+        "to_hash": new.hash,
+    }
+    if link.dialect.name == "postgresql" and len(values) == 1:
         named = {f"new_{name}": value for name, value in values[0].items()}
-        return (await connection.execute(_MOVE_AND_APPEND, named | move)).scalar_one_or_none() is not None
-    if (await connection.execute(_MOVE_HEAD, move)).rowcount != 1:
+        link.later(_MOVE_AND_APPEND, named | move)
+        return bool(await link.flush())
+    link.later(_MOVE_HEAD, move)
+    if not await link.flush():
         return False
-    await connection.execute(_APPEND, values)
+    for one in values:
+        link.later(_APPEND, one)
     return True
 
 
-async def after(connection: AsyncConnection, seq: int, limit: int) -> list[Record]:
-    """Return the entries that follow a number, in order, as they are exported: record and hash."""
-    found = await connection.execute(_AFTER, {"after": seq, "most": limit})
+async def after(link: Link, lane: int, seq: int, limit: int) -> list[Record]:
+    """Return the entries of a lane that follow a number, in order, as they are exported: record and hash."""
+    found = await link.execute(_AFTER, {"of_lane": lane, "after": seq, "most": limit})
     return [record({**row}) | {_HASH: _hex(row[_HASH])} for row in found.mappings()]
 
 
@@ -162,70 +246,91 @@ def _hex(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Where a chain is broken."""
+    """Where a lane is broken."""
 
+    lane: int
     seq: int
     problem: str
 
 
-class Verifier:
-    """Takes exported entries in the order they stand and says where they are not what was appended."""
+Known = Mapping[int, Head]  # of each lane an entry that was noted elsewhere
 
-    def __init__(self, known: Mapping[int, bytes] | None = None) -> None:
+
+class Verifier:
+    """Takes exported entries, of each lane in the order they stand, and says where they are not what was appended."""
+
+    def __init__(self, known: Known | None = None) -> None:
         """Know some entries' hashes from elsewhere."""
         self._known = dict(known or {})
-        self.end = Head(0, ORIGIN)
+        self.ends: dict[int, Head] = {}
         self.checked = 0
 
     def take(self, entry: Record) -> list[Fault]:
         """Check the next entry; returns what is wrong with it or before it."""
-        faults = []
-        seq, claimed = _number(entry), bytes.fromhex(str(entry.get(_HASH, "")))
-        expected = self.end.seq + 1
+        lane, seq, claimed = _number(entry, _LANE), _number(entry, "seq"), _bytes(entry.get(_HASH))
+        end = self.ends.get(lane, Head(0, ORIGIN))
+        expected, name = end.seq + 1, f"entry {lane}/{seq}"
+        problems = []
         if seq > expected:
-            faults.append(Fault(expected, f"{_span(expected, seq - 1)} missing"))
+            problems.append(f"{_span(lane, expected, seq - 1)} missing")
         elif seq < expected:
-            faults.append(Fault(seq, f"entry {seq} stands after entry {self.end.seq}: reordered, or there twice"))
-        elif entry.get("previous") != self.end.hash.hex():
-            before = f"entry {expected - 1}" if expected > 1 else "the beginning"
-            faults.append(Fault(seq, f"entry {seq} does not follow {before}: one of the two is not what was appended"))
-        if digest({name: value for name, value in entry.items() if name != _HASH}) != claimed:
-            faults.append(Fault(seq, f"entry {seq} was changed"))
-        known = self._known.pop(seq, None)
-        if known is not None and known != claimed:
-            faults.append(Fault(seq, f"entry {seq} is not the one that was noted: the chain was made anew"))
-        self.end = Head(max(seq, self.end.seq), claimed)
+            problems.append(f"{name} stands after entry {lane}/{end.seq}: reordered, or there twice")
+        elif entry.get("previous") != end.hash.hex():
+            before = f"entry {lane}/{end.seq}" if end.seq else "the beginning"
+            problems.append(f"{name} does not follow {before}: one of the two is not what was appended")
+        if digest({key: value for key, value in entry.items() if key != _HASH}) != claimed:
+            problems.append(f"{name} was changed")
+        known = self._known.get(lane)
+        if known is not None and known.seq == seq:
+            del self._known[lane]
+            if known.hash != claimed:
+                problems.append(f"{name} is not the one that was noted: the chain was made anew")
+        self.ends[lane] = Head(max(seq, end.seq), claimed)
         self.checked += 1
-        return faults
+        return [Fault(lane, expected if seq > expected and not at else seq, one) for at, one in enumerate(problems)]
 
     def read(self, lines: Iterable[str]) -> list[Fault]:
-        """Check the lines of an export, which may begin with any entry."""
+        """Check the lines of an export, which may begin with any entry of each lane."""
         faults: list[Fault] = []
         for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line)
-                if number == 1 and _number(entry) > 1:
-                    self.end = Head(_number(entry) - 1, bytes.fromhex(entry["previous"]))
+                lane, seq = _number(entry, _LANE), _number(entry, "seq")
+                if lane not in self.ends and seq > 1:
+                    self.ends[lane] = Head(seq - 1, bytes.fromhex(entry["previous"]))
                 faults += self.take(entry)
             except (ValueError, KeyError, TypeError, AttributeError):
-                faults.append(Fault(self.end.seq + 1, f"line {number} is not an entry"))
+                faults.append(Fault(0, 0, f"line {number} is not an entry"))
         return faults
 
-    def finish(self, end: Head | None) -> list[Fault]:
-        """Check what ends the chain, against the head where that is known."""
+    def finish(self, heads: Mapping[int, Head] | None) -> list[Fault]:
+        """Check what ends the lanes, against their heads where those are known."""
         faults = []
-        if end is not None and end.seq > self.end.seq:
-            faults.append(Fault(self.end.seq + 1, f"{_span(self.end.seq + 1, end.seq)} missing at the end"))
-        elif end is not None and end != self.end:
-            faults.append(Fault(self.end.seq, f"entry {self.end.seq} is not the one that was appended last"))
-        faults += [Fault(seq, f"entry {seq}, which was noted, is missing") for seq in self._known]
+        for lane in sorted({*self.ends, *heads}, key=str) if heads is not None else ():
+            end, head = self.ends.get(lane, Head(0, ORIGIN)), heads.get(lane) if heads else None
+            if head is None:
+                faults.append(Fault(lane, 1, f"lane {lane} is none of the ledger's"))
+            elif head.seq > end.seq:
+                faults.append(Fault(lane, end.seq + 1, f"{_span(lane, end.seq + 1, head.seq)} missing at the end"))
+            elif head != end:
+                faults.append(Fault(lane, end.seq, f"entry {lane}/{end.seq} is not the one that was appended last"))
+        for lane, noted in self._known.items():
+            if noted.seq:
+                faults.append(Fault(lane, noted.seq, f"entry {lane}/{noted.seq}, which was noted, is missing"))
         return faults
 
 
-def _number(entry: Record) -> int:
-    seq = entry.get("seq")
-    return seq if isinstance(seq, int) else 0
+def _number(entry: Record, name: str) -> int:
+    value = entry.get(name, 0)
+    return value if isinstance(value, int) else 0
 
 
-def _span(first: int, last: int) -> str:
-    return f"entry {first} is" if first == last else f"entries {first} to {last} are"
+def _bytes(value: object) -> bytes:
+    try:
+        return bytes.fromhex(str(value))
+    except ValueError:
+        return b""
+
+
+def _span(lane: int, first: int, last: int) -> str:
+    return f"entry {lane}/{first} is" if first == last else f"entries {lane}/{first} to {lane}/{last} are"

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.exc import DBAPIError
 
 from centrald.clock import Clock, SystemClock, monotonic
 from centrald.errors import CentralError, ConfigError, StorageFailed
 from centrald.storage import postgres, sqlite
-from centrald.storage.chain import Head, head_of
+from centrald.storage.chain import Ends
+from centrald.storage.connections import Connections
+from centrald.storage.lean import StatementFailed
 from centrald.storage.ledger import Entry
 from centrald.storage.schema import REVISION, revision_of
 from centrald.storage.transaction import Transaction
@@ -27,7 +28,9 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
+RESULTS = ("committed", "rolled_back", "failed")  # of a transaction, for metrics
 _TRIES = 5
+PATIENCE_SECONDS = 2.5  # of a service, for one transaction: a kiosk waits 3 s for a call, and shall hear why
 _CONNECTIONS = 10  # of a command, which needs one
 _DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 
@@ -45,12 +48,14 @@ class Watcher:
 class Database:
     """One database; transactions on SQLite run one after the other, on PostgreSQL side by side."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock | None, hold: sqlite.Hold | None = None) -> None:
-        self._engine = engine
+    def __init__(
+        self, connections: Connections, clock: Clock | None, patience: float | None, hold: sqlite.Hold | None = None
+    ) -> None:
+        self._connections = connections
         self._clock = clock  # None: the database's own
+        self._patience = patience  # seconds for one transaction
         self._hold = hold
-        self._appending = asyncio.Lock()  # those of this process wait here, and find the chain's end as they know it
-        self._end: Head | None = None
+        self._ends = Ends()
         self.watcher = Watcher()
 
     @classmethod
@@ -66,26 +71,28 @@ class Database:
         """Open by SQLAlchemy URL; raises ConfigError for a database this version does not speak to.
 
         Without a clock the time is the database's, with SQLite the machine's. `service` is for the one that serves:
-        on SQLite a second one on the same directory is refused with ConfigError. `connections`: of PostgreSQL.
+        its transactions end in time, with StorageFailed if they must; on SQLite a second one on the same directory is
+        refused with ConfigError. `connections`: of PostgreSQL.
         """
         parsed = parse(url)
+        patience = PATIENCE_SECONDS if service else None
         if parsed.get_backend_name() == "postgresql":
-            return cls(postgres.engine(parsed, connections), clock)
+            return cls(Connections(postgres.engine(parsed), connections, postgres.wrap), clock, patience)
         hold = sqlite.Hold(directory) if service else None
         made = sqlite.engine(sqlite.resolve(parsed, directory), checkpoints=service)
-        return cls(made, clock or SystemClock(), hold)
+        return cls(Connections(made, 1, sqlite.wrap), clock or SystemClock(), patience, hold)
 
     async def migrate(self, target: str = "head") -> tuple[str | None, str | None]:
         """Bring the tables to a revision, all of it or nothing; returns the revisions before and after."""
         from centrald.storage.migration import migrate  # Alembic is heavy, and serving needs none of it
 
-        async with self._begin() as connection:
-            return await connection.run_sync(migrate, target)
+        async with self._connections.transaction() as link:
+            return await link.session.run_sync(migrate, target)
 
     async def revision(self) -> str | None:
         """Return the revision of the tables; None where there are none."""
-        async with self._begin() as connection:
-            return await connection.run_sync(revision_of)
+        async with self._connections.transaction() as link:
+            return await link.session.run_sync(revision_of)
 
     async def check_revision(self) -> None:
         """Raise ConfigError unless the tables are those of this version."""
@@ -96,33 +103,21 @@ class Database:
             raise ConfigError(f"the database is at revision {found}, not {REVISION}; run `centrald migrate`")
 
     @asynccontextmanager
-    async def _begin(self) -> AsyncIterator[AsyncConnection]:
-        async with AsyncExitStack() as stack:
-            try:
-                connection = await stack.enter_async_context(self._engine.begin())
-            except SQLAlchemyError:
-                raise
-            except Exception as error:  # what a driver raises before there is a connection, as it is
-                raise StorageFailed(f"the database cannot be reached: {error}") from error
-            yield connection
-
-    @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commit what is done inside, or nothing of it."""
         begun = monotonic()
         result, appended = "failed", list[Entry]()
         try:
-            async with AsyncExitStack() as until_committed:
-                async with self._begin() as connection:
+            async with _in_time(self._patience), AsyncExitStack() as until_committed:
+                async with self._connections.transaction() as link:
                     # On SQLite the write lock is held by now.
-                    now = self._clock.now() if self._clock else await postgres.now(connection)
-                    tx = Transaction(connection, now)
+                    now = self._clock.now() if self._clock else await postgres.now(link)
+                    tx = Transaction(link, now)
                     yield tx
-                    if tx.appends:
-                        await until_committed.enter_async_context(self._appending)
-                        appended = await tx.finish(self._end)
-                if appended:
-                    self._end = head_of(appended[-1])
+                    if tx.appended:
+                        lane, end = await until_committed.enter_async_context(self._ends.turn(tx.appended))
+                        appended = await tx.finish(lane, end)
+                self._ends.moved(appended)
             result = "committed"
         except CentralError as error:
             result = "failed" if isinstance(error, StorageFailed) else "rolled_back"
@@ -133,8 +128,8 @@ class Database:
 
     async def check(self) -> None:
         """Do nothing in a transaction that could write; raises what keeps it from that."""
-        async with self._begin() as connection:
-            if not await connection.run_sync(_writable):
+        async with _in_time(self._patience), self._connections.transaction() as link:
+            if not await postgres.writable(link):  # on SQLite the write lock is held by now
                 raise StorageFailed("the database takes no writes")
 
     async def run(self, work: Callable[[Transaction], Awaitable[_T]]) -> _T:
@@ -143,24 +138,28 @@ class Database:
             try:
                 async with self.transaction() as tx:
                     return await work(tx)
-            except DBAPIError as error:
+            except (DBAPIError, StatementFailed) as error:
                 if not left or not postgres.worth_another_try(error):
                     raise
-                _log.info("transaction is tried again", extra={"error": type(error.orig).__name__})
+                _log.info("transaction is tried again", extra={"error": type(error.__cause__ or error).__name__})
         raise AssertionError("the last try returns or raises")
 
     async def close(self) -> None:
         """Close every connection; a process that does not hangs at its end."""
-        await self._engine.dispose()
+        await self._connections.close()
         if self._hold is not None:
             self._hold.release()
             self._hold = None
 
 
-def _writable(connection: sa.Connection) -> bool:
-    if connection.dialect.name == "postgresql":
-        return postgres.writable(connection)
-    return True  # on SQLite the write lock is held by now
+@asynccontextmanager
+async def _in_time(seconds: float | None) -> AsyncIterator[None]:
+    """Cut off what takes longer: a database that is mute answers nothing, not even that."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise StorageFailed("the database did not answer in time") from error
 
 
 def parse(url: str) -> sa.URL:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from centrald.errors import AlreadyThere, NotThere
 from centrald.rules.hours import Window
 from centrald.rules.model import KioskId
 from centrald.storage import schema, statements
+from centrald.storage.lean import Link
 
 _LOOK_AHEAD = datetime.timedelta(days=31)  # what begins later says nothing about the opening hours of these days
 
@@ -36,7 +36,7 @@ class KioskRow:
 class Fleet:
     """The fleet within one transaction."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime.datetime) -> None:
+    def __init__(self, connection: Link, now: datetime.datetime) -> None:
         self._connection = connection
         self._now = now
 
@@ -116,15 +116,15 @@ class Fleet:
     async def enabled(self, kiosk: KioskId) -> bool:
         """Tell whether chain, store and kiosk are all known and enabled."""
         values = {"chain": kiosk.chain, "store": kiosk.store, "kiosk": kiosk.kiosk}
-        return (await self._connection.execute(statements.ENABLED, values)).first() is not None
+        return bool(await self._connection.fetch(statements.ENABLED, values))
 
     async def standing(self, kiosk: KioskId) -> tuple[bool, tuple[Window, ...]]:
         """Tell whether the kiosk is enabled, and the maintenance windows of the days ahead, in one statement."""
         named = {"chain": kiosk.chain, "store": kiosk.store, "kiosk": kiosk.kiosk}
         times = {"now": self._now, "near": self._now + _LOOK_AHEAD}
-        found = (await self._connection.execute(statements.STANDING, named | times)).all()
-        windows = (Window(row.starts_at, row.ends_at) for row in found if row.starts_at is not None)
-        return bool(found[0].enabled), tuple(windows)
+        found = await self._connection.fetch(statements.STANDING, named | times)
+        windows = (Window(row["starts_at"], row["ends_at"]) for row in found if row["starts_at"] is not None)
+        return bool(found[0]["enabled"]), tuple(windows)
 
     async def add(self, kiosk: KioskId) -> None:
         """Add a kiosk, enabled, with its chain and store when they are new; raises AlreadyThere."""

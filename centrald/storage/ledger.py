@@ -39,7 +39,8 @@ class Entry:
 
     event: Event
     at: datetime.datetime
-    seq: int = 0
+    lane: int = 0
+    seq: int = 0  # within the lane, from 1
     kiosk: str | None = None
     attempt_id: str | None = None
     n: int | None = None

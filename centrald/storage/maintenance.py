@@ -6,11 +6,11 @@ import datetime
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from centrald.errors import NotThere
 from centrald.rules.hours import Window
 from centrald.storage import schema
+from centrald.storage.lean import Link
 
 _LOOK_AHEAD = datetime.timedelta(days=31)  # what begins later says nothing about the opening hours of these days
 
@@ -29,7 +29,7 @@ class Announced:
 class Maintenance:
     """The windows within one transaction."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime.datetime) -> None:
+    def __init__(self, connection: Link, now: datetime.datetime) -> None:
         self._connection = connection
         self._now = now
 

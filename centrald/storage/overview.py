@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from centrald.rules.model import KioskId, Reservation, State
 from centrald.rules.reservation import state_of
 from centrald.storage import rows, schema, statements
+from centrald.storage.lean import Link
 
 # Written as in the partial index, or SQLite does not use it.
 _OPEN: sa.ColumnElement[bool] = sa.literal_column("reservation.state IN ('authorized', 'in_doubt')")
@@ -29,7 +29,7 @@ class Counts:
 class Overview:
     """Reads within one transaction."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime.datetime) -> None:
+    def __init__(self, connection: Link, now: datetime.datetime) -> None:
         self._connection = connection
         self._now = now
 
@@ -57,11 +57,11 @@ class Overview:
         ids = sa.select(query.subquery().c.id)
         mine = schema.write.c.reservation_id.in_(ids)
         writes = await self._by_reservation(statements.writes_and_reports(mine))
-        found = (await self._connection.execute(query)).mappings()
+        found: Iterable[rows.Row] = (await self._connection.execute(query)).mappings()
         return [rows.reservation_of(row, writes.get(row["id"], ())) for row in found]
 
-    async def _by_reservation(self, query: sa.Select[*tuple[object, ...]]) -> dict[str, list[sa.RowMapping]]:
-        grouped: dict[str, list[sa.RowMapping]] = {}
+    async def _by_reservation(self, query: sa.Select[*tuple[object, ...]]) -> dict[str, list[rows.Row]]:
+        grouped: dict[str, list[rows.Row]] = {}
         for row in (await self._connection.execute(query)).mappings():
             grouped.setdefault(row["reservation_id"], []).append(row)
         return grouped

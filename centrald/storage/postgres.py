@@ -8,12 +8,18 @@ decides about, always in this order; what is read after a lock is as of that loc
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
+from typing import Any
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
-_CONNECT_SECONDS = 5.0
+from centrald.storage.lean import Compiler, Link, Prepared, StatementFailed, Values, batches
+
+_CONNECT_SECONDS = 2.0
 _SETTINGS = {
     "application_name": "centrald",
     "timezone": "UTC",
@@ -24,39 +30,104 @@ _SETTINGS = {
 _UNIQUE_VIOLATION = "23505"
 # PostgreSQL's documentation, Appendix A: serialization_failure, deadlock_detected, admin_shutdown, crash_shutdown.
 _TRY_AGAIN = frozenset({"40001", "40P01", "57P01", "57P02"})
-_READ_ONLY = sa.select(sa.func.current_setting("transaction_read_only"))
-_NOW = "SELECT clock_timestamp()"  # as text, with nothing to build: every transaction asks
+_READ_ONLY = "SELECT current_setting('transaction_read_only')"
+_NOW = "SELECT clock_timestamp()"
+_FAILED = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 MIGRATION_LOCK = 0x4A504B49  # any number, the same for all who migrate
 
 
-def engine(url: sa.URL, connections: int) -> AsyncEngine:
-    """Return an engine of so many connections."""
+def engine(url: sa.URL) -> AsyncEngine:
+    """Return an engine whose transactions are ours to begin."""
     return create_async_engine(
         url,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=_CONNECT_SECONDS,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
         connect_args={"timeout": _CONNECT_SECONDS, "server_settings": _SETTINGS},
     )
 
 
-async def now(connection: AsyncConnection) -> datetime.datetime:
+async def wrap(session: AsyncConnection) -> PostgresDriver:
+    """Return the driver's own side of a connection."""
+    connection: asyncpg.Connection[asyncpg.Record] = (await session.get_raw_connection()).driver_connection
+    return PostgresDriver(connection)
+
+
+class PostgresDriver:
+    """See `centrald.storage.lean.Driver`."""
+
+    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        self._connection = connection
+
+    @property
+    def usable(self) -> bool:
+        """See `Driver`."""
+        return not self._connection.is_closed()
+
+    async def begin(self) -> None:
+        """See `Driver`."""
+        await self._do("BEGIN")
+
+    async def commit(self) -> None:
+        """See `Driver`."""
+        await self._do("COMMIT")
+
+    async def rollback(self) -> None:
+        """See `Driver`."""
+        await self._do("ROLLBACK")
+
+    async def _do(self, text: str) -> None:
+        try:
+            await self._connection.execute(text)
+        except _FAILED as error:
+            raise self._failure(error) from error
+
+    async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """See `Driver`."""
+        try:
+            found: Sequence[Sequence[Any]] = await self._connection.fetch(text, *arguments)
+        except _FAILED as error:
+            raise self._failure(error) from error
+        return found
+
+    async def write(self, compiler: Compiler, parts: Sequence[tuple[Prepared, Values]]) -> Sequence[Sequence[Any]]:
+        """See `Driver`; what may be joined is one statement."""
+        found: Sequence[Sequence[Any]] = ()
+        for run in batches(parts):
+            arguments = [one for prepared, values in run for one in prepared.arguments(values)]
+            text = compiler.joined(tuple(prepared for prepared, _ in run)) if len(run) > 1 else run[0][0].text
+            found = await self.fetch(text, arguments)
+        return found
+
+    def _failure(self, error: Exception) -> StatementFailed:
+        state = getattr(error, "sqlstate", None)
+        return StatementFailed(f"{type(error).__name__}: {error}", sqlstate=state, lost=self._connection.is_closed())
+
+    def abandon(self) -> None:
+        """See `Driver`."""
+        self._connection.terminate()
+
+
+async def now(link: Link) -> datetime.datetime:
     """Return the server's time."""
-    moment: datetime.datetime = (await connection.exec_driver_sql(_NOW)).scalar_one()
+    moment: datetime.datetime = (await link.driver.fetch(_NOW, ()))[0][0]
     return moment
 
 
-def writable(connection: sa.Connection) -> bool:
-    """Tell whether this server takes writes; a standby does not."""
-    return bool(connection.execute(_READ_ONLY).scalar_one() == "off")
+async def writable(link: Link) -> bool:
+    """Tell whether the server takes writes; a standby of PostgreSQL does not."""
+    if link.dialect.name != "postgresql":
+        return True
+    return bool((await link.driver.fetch(_READ_ONLY, ()))[0][0] == "off")
 
 
-def worth_another_try(error: DBAPIError) -> bool:
+def worth_another_try(error: DBAPIError | StatementFailed) -> bool:
     """Tell whether the same work may well succeed when done again from its beginning.
 
     A key that exists already was written by another transaction at the same time; the next try finds it. Where a
     connection was lost, even in a commit, nothing is lost by another try: every call is keyed, and finds what it did.
     """
+    if isinstance(error, StatementFailed):
+        return error.lost or error.sqlstate in _TRY_AGAIN | {_UNIQUE_VIOLATION}
     state = getattr(error.orig, "sqlstate", None)
     if isinstance(error, IntegrityError):
         return state == _UNIQUE_VIOLATION

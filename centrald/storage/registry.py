@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from centrald.rules.model import CardEntry, CertificateId, Procedure
 from centrald.storage import rows, schema
+from centrald.storage.lean import Link
 from centrald.storage.transaction import Transaction
 
 _ID = ("authority_key_id", "serial")
@@ -27,7 +27,7 @@ class Registry:
     """The cards within one transaction."""
 
     def __init__(self, tx: Transaction) -> None:
-        self._connection: AsyncConnection = tx._connection
+        self._connection: Link = tx._connection
 
     async def take(self, cards: list[CardEntry], *, replacing: bool) -> tuple[Taken, list[int]]:
         """Insert entries that are new, replace those with other content if told to.

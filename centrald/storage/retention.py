@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from centrald.rules.retention import OVER
+from centrald.storage.lean import Link
 from centrald.storage.schema import attempt, report, reservation, write
 
 
 class Retention:
     """Deletes within one transaction."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime.datetime) -> None:
+    def __init__(self, connection: Link, now: datetime.datetime) -> None:
         self._connection = connection
         self._now = now
 

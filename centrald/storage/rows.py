@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from centrald.rules.model import (
 from centrald.storage.ledger import Entry, Event
 
 Values = dict[str, Any]
+Row = Mapping[str, Any] | RowMapping
 _CHALLENGE = 8  # bytes of one host challenge in the joined column
 
 
@@ -41,7 +42,7 @@ def card_values(card: CardEntry) -> Values:
     }
 
 
-def card_of(row: RowMapping) -> CardEntry:
+def card_of(row: Row) -> CardEntry:
     """Return the card of a row."""
     return CardEntry(
         certificate=_certificate_of(row),
@@ -61,7 +62,7 @@ def certificate_values(certificate: CertificateId) -> Values:
     return {"authority_key_id": certificate.authority_key_id, "serial": certificate.serial}
 
 
-def _certificate_of(row: RowMapping) -> CertificateId:
+def _certificate_of(row: Row) -> CertificateId:
     return CertificateId(row["authority_key_id"], row["serial"])
 
 
@@ -81,7 +82,7 @@ def reservation_values(reservation: Reservation) -> Values:
     }
 
 
-def reservation_of(row: RowMapping, writes: Iterable[RowMapping]) -> Reservation:
+def reservation_of(row: Row, writes: Iterable[Row]) -> Reservation:
     """Return the reservation of a row; `writes` has a row for each report of each write, in order."""
     made: dict[tuple[str, int], Write] = {}
     for one in writes:
@@ -118,7 +119,7 @@ def write_values(write: Write, reservation_id: str) -> Values:
     }
 
 
-def _write_of(row: RowMapping) -> Write:
+def _write_of(row: Row) -> Write:
     return Write(
         attempt_id=row["attempt_id"],
         n=row["n"],
@@ -143,7 +144,7 @@ def report_values(write: Write, report: Report, order: int) -> Values:
     }
 
 
-def _report_of(row: RowMapping) -> Report:
+def _report_of(row: Row) -> Report:
     return Report(
         outcome=row["report_outcome"],
         status_word=row["report_status_word"],
@@ -164,7 +165,7 @@ def _transcript_values(transcript: Transcript | None) -> Values:
     }
 
 
-def _transcript_of(row: RowMapping) -> Transcript | None:
+def _transcript_of(row: Row) -> Transcript | None:
     if row["key_version"] is None:
         return None
     return Transcript(row["key_version"], row["diversification_data"], row["host_challenge"], row["card_challenge"])
@@ -198,7 +199,7 @@ def attempt_values(attempt: Attempt) -> Values:
     return values
 
 
-def attempt_of(row: RowMapping) -> Attempt:
+def attempt_of(row: Row) -> Attempt:
     """Return the attempt of a row."""
     return Attempt(
         id=row["id"],
@@ -212,7 +213,7 @@ def attempt_of(row: RowMapping) -> Attempt:
     )
 
 
-def _check_of(row: RowMapping) -> Check | None:
+def _check_of(row: Row) -> Check | None:
     if row["check_content"] is None:
         return None
     joined = row["host_challenges"]
@@ -240,7 +241,7 @@ def ledger_values(entry: Entry) -> Values:
     return plain | {"event": entry.event.value} | _transcript_values(entry.transcript)
 
 
-def entry_of(row: RowMapping) -> Entry:
+def entry_of(row: Row) -> Entry:
     """Return the ledger entry of a row."""
-    plain = {name: row[name] for name in (*_PLAIN, "seq", "previous", "hash")}
+    plain = {name: row[name] for name in (*_PLAIN, "lane", "seq", "previous", "hash")}
     return Entry(event=Event(row["event"]), transcript=_transcript_of(row), **plain)

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from centrald.rules.model import FaceMatch, Outcome, Refusal, State, Verdict, WriteStatus
 
-REVISION = "0003"  # what `centrald.storage.migrations` makes of the tables below
+LANES = 16  # of the ledger
+REVISION = "0004"  # what `centrald.storage.migrations` makes of the tables below
 
 metadata = sa.MetaData(
     naming_convention={
@@ -173,6 +174,9 @@ attempt = sa.Table(
     sa.Column("released_at", Moment),
     sa.Column("released_state", _enum(State)),
 )
+# What no reservation takes along when it is forgotten. Written as in the query, or SQLite does not use it.
+_LOOSE = sa.text("reservation_id IS NULL")
+sa.Index("ix_attempt_loose", attempt.c.begun_at, sqlite_where=_LOOSE, postgresql_where=_LOOSE)
 
 write = sa.Table(
     "write",
@@ -206,7 +210,8 @@ report = sa.Table(
 ledger = sa.Table(
     "ledger",
     metadata,
-    _key("seq"),
+    sa.Column("lane", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("at", Moment, nullable=False),
     sa.Column("event", sa.String(32), nullable=False),
     sa.Column("kiosk", sa.String(200)),
@@ -227,13 +232,13 @@ ledger = sa.Table(
     sa.Column("hash", sa.LargeBinary(32), nullable=False, server_default=sa.text("''")),
 )
 _CONTRADICTING = sa.text("contradiction")
-sa.Index("ix_ledger_contradiction", ledger.c.seq, sqlite_where=_CONTRADICTING, postgresql_where=_CONTRADICTING)
+sa.Index("ix_ledger_contradiction", ledger.c.at, sqlite_where=_CONTRADICTING, postgresql_where=_CONTRADICTING)
 
-# One row: the last entry, whose lock puts those who append in order.
+# One row for each lane: its last entry. The row's lock puts those who append in order.
 ledger_head = sa.Table(
     "ledger_head",
     metadata,
-    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("lane", sa.SmallInteger, primary_key=True, autoincrement=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("hash", sa.LargeBinary(32), nullable=False),
 )
@@ -247,6 +252,15 @@ maintenance = sa.Table(
     sa.Column("note", sa.String(200)),
     sa.Column("added_at", Moment, nullable=False),
     sa.Column("cancelled_at", Moment),
+)
+
+# What has to be done from time to time, by one of the services.
+chore = sa.Table(
+    "chore",
+    metadata,
+    sa.Column("name", _ID, primary_key=True),
+    sa.Column("claimed_until", Moment, nullable=False),
+    sa.Column("done_at", Moment),
 )
 
 _version = sa.table("alembic_version", sa.column("version_num"))

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from centrald.errors import ConfigError
-from centrald.storage.inplace import connect
+from centrald.storage.inplace import InPlaceConnection, connect
+from centrald.storage.lean import Compiler, Prepared, StatementFailed, Values
 
 _BUSY_SECONDS = 5.0  # a command line and the service share the file
+_BEGIN = "BEGIN IMMEDIATE"
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
@@ -42,28 +47,77 @@ class Hold:
 
 
 def engine(url: sa.URL, *, checkpoints: bool) -> AsyncEngine:
-    """Return an engine of one connection; transactions take the write lock when they begin.
+    """Return an engine whose transactions are ours to begin.
 
     Only the service itself checkpoints (`checkpoints`): SQLite before 3.51.3 may lose pages when two processes do.
     """
     made = create_async_engine(
-        url,
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=1,
-        max_overflow=0,
-        async_creator=partial(connect, url.database or ":memory:", _BUSY_SECONDS),
+        url, poolclass=NullPool, async_creator=partial(connect, url.database or ":memory:", _BUSY_SECONDS)
     )
 
     @sa.event.listens_for(made.sync_engine, "connect")
     def _connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions are ours to begin
+        connection.isolation_level = None  # no transaction begins by itself
         cursor = connection.cursor()
         for pragma in (*_PRAGMAS, *(() if checkpoints else ("wal_autocheckpoint=0",))):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @sa.event.listens_for(made.sync_engine, "begin")
-    def _begun(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
     return made
+
+
+async def wrap(session: AsyncConnection) -> SqliteDriver:
+    """Return the driver's own side of a connection."""
+    return SqliteDriver(cast("InPlaceConnection", (await session.get_raw_connection()).driver_connection))
+
+
+class SqliteDriver:
+    """See `centrald.storage.lean.Driver`; waits, on the connection's thread, for other writers and the disk only."""
+
+    usable = True
+
+    def __init__(self, connection: InPlaceConnection) -> None:
+        self._connection = connection
+
+    async def begin(self) -> None:
+        """See `Driver`; takes the write lock."""
+        with _failing():
+            if not self._connection.begun(_BEGIN):
+                await self._connection.on_thread(_carry_out, _BEGIN)
+
+    async def commit(self) -> None:
+        """See `Driver`."""
+        with _failing():
+            await self._connection.commit()
+
+    async def rollback(self) -> None:
+        """See `Driver`."""
+        with _failing():
+            await self._connection.rollback()
+
+    async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """See `Driver`."""
+        with _failing():
+            return _carry_out(self._connection.raw, text, arguments)
+
+    async def write(self, compiler: Compiler, parts: Sequence[tuple[Prepared, Values]]) -> Sequence[Sequence[Any]]:
+        """See `Driver`."""
+        found: Sequence[Sequence[Any]] = ()
+        for prepared, values in parts:
+            found = await self.fetch(prepared.text, prepared.arguments(values))
+        return found
+
+    def abandon(self) -> None:
+        """See `Driver`; closing it is what undoes its transaction."""
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StatementFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _carry_out(raw: sqlite3.Connection, text: str, arguments: Sequence[Any] = ()) -> Sequence[Sequence[Any]]:
+    return raw.execute(text, arguments).fetchall()

@@ -62,21 +62,9 @@ STANDING = sa.select(ENABLED.exists().label("enabled"), maintenance.c.starts_at,
 
 CARD = sa.select(card).where(_of_certificate(card)).with_for_update()
 
-_living = phone_challenge.alias("living")
-ADD_CHALLENGE = sa.insert(phone_challenge).from_select(
-    ["challenge", "procedure", "issued_at"],
-    sa.select(
-        _value("given_challenge", type_=phone_challenge.c.challenge.type),
-        _value("given_procedure", type_=phone_challenge.c.procedure.type),
-        _value("given_at", type_=phone_challenge.c.issued_at.type),
-    ).where(
-        sa.select(sa.func.count())
-        .select_from(_living)
-        .where(_living.c.issued_at > _value("lives_after"))
-        .scalar_subquery()
-        < _value("most", type_=sa.Integer)
-    ),
-)
+ADD_CHALLENGE = sa.insert(phone_challenge).inline()
+OPEN_CHALLENGES = sa.select(sa.func.count().label("count")).where(phone_challenge.c.issued_at > _value("lives_after"))
+FORGET_CHALLENGES = sa.delete(phone_challenge).where(phone_challenge.c.issued_at <= _value("lives_after"))
 CHALLENGE = (
     sa.select(phone_challenge.c.challenge)
     .where(
@@ -86,9 +74,7 @@ CHALLENGE = (
     )
     .with_for_update()
 )
-USE_CHALLENGE = sa.delete(phone_challenge).where(
-    (phone_challenge.c.challenge == _value("used")) | (phone_challenge.c.issued_at <= _value("lives_after"))
-)
+USE_CHALLENGE = sa.delete(phone_challenge).where(phone_challenge.c.challenge == _value("used"))
 
 RESERVATION = sa.select(reservation).where(reservation.c.id == _value("id")).with_for_update()
 RESERVATION_OF_CHALLENGE = (
@@ -121,7 +107,7 @@ def writes_and_reports(where: sa.ColumnElement[bool]) -> sa.Select[*tuple[object
 WRITES_AND_REPORTS = writes_and_reports(write.c.reservation_id == _value("reservation_id"))
 ADD_WRITE = sa.insert(write).inline()
 SAVE_WRITE = sa.update(write).where(write.c.attempt_id == _value("of_attempt"), write.c.n == _value("of_n"))
-ADD_REPORT = sa.insert(report)
+ADD_REPORT = sa.insert(report).inline()
 FORGET_REPORT = sa.delete(report).where(
     report.c.attempt_id == _value("of_attempt"),
     report.c.n == _value("of_n"),
@@ -129,5 +115,5 @@ FORGET_REPORT = sa.delete(report).where(
 )
 
 ATTEMPT = sa.select(attempt).where(attempt.c.id == _value("id")).with_for_update()
-ADD_ATTEMPT = sa.insert(attempt)
+ADD_ATTEMPT = sa.insert(attempt).inline()
 SAVE_ATTEMPT = sa.update(attempt).where(attempt.c.id == _value("of"))

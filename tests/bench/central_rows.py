@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from centrald.storage.schema import LANES
 from tests.rig.postgres import Postgres
 
 BLOCK = 100_000  # rows of one round
@@ -12,13 +13,13 @@ BLOCK = 100_000  # rows of one round
 # One citizen's finished reservation: her card, one attempt with one write and its report, and what the ledger keeps.
 _SEED = {
     "postgresql": """
-        CREATE TEMP TABLE seed AS SELECT md5('r' || i) AS r, md5('a' || i) AS a, md5('s' || i) AS s,
+        CREATE TEMP TABLE seed AS SELECT i, md5('r' || i) AS r, md5('a' || i) AS a, md5('s' || i) AS s,
             decode(md5('c' || i) || md5('d' || i), 'hex') AS challenge, decode(md5('x' || i), 'hex') AS data
         FROM generate_series({first}, {last}) AS i""",
     "sqlite": """
         CREATE TEMP TABLE seed AS
         WITH RECURSIVE counted(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM counted WHERE i < {last})
-        SELECT lower(hex(randomblob(16))) AS r, lower(hex(randomblob(16))) AS a, lower(hex(randomblob(16))) AS s,
+        SELECT i, lower(hex(randomblob(16))) AS r, lower(hex(randomblob(16))) AS a, lower(hex(randomblob(16))) AS s,
             randomblob(32) AS challenge, randomblob(16) AS data
         FROM counted""",
 }
@@ -40,15 +41,29 @@ _ROWS = """
         SELECT a, 1, r, 'done', '{past}', 49, substr(data, 1, 10), substr(data, 1, 8), substr(data, 9, 8),
             substr(challenge, 1, 29) FROM seed;
     INSERT INTO report SELECT a, 1, 'done', 36864, 'valid', 'used', {false}, 0 FROM seed;
-    INSERT INTO ledger (at, event, kiosk, attempt_id, reservation_id)
-        SELECT '{past}', event, 'c/s/k0', a, r
-        FROM seed, (SELECT 'reserved' AS event UNION ALL SELECT 'authorized' UNION ALL SELECT 'reported') AS events;
+    INSERT INTO ledger (lane, seq, at, event, kiosk, attempt_id, reservation_id)
+        SELECT i % {lanes}, 3 * (i / {lanes}) + place, '{past}', event, 'c/s/k0', a, r
+        FROM seed, (SELECT 1 AS place, 'reserved' AS event UNION ALL SELECT 2, 'authorized'
+            UNION ALL SELECT 3, 'reported') AS events;
     DROP TABLE seed"""
-_HEAD = "UPDATE ledger_head SET seq = (SELECT max(seq) FROM ledger)"  # what is not chained is before the chain
-""
+_HEADS = """
+    UPDATE ledger_head SET seq = (SELECT coalesce(max(seq), 0) FROM ledger WHERE ledger.lane = ledger_head.lane)
+    """  # what is not chained is before the chain
 _WORDS = {
-    "postgresql": {"true": "TRUE", "false": "FALSE", "past": "2026-01-01T00:00:00Z", "future": "2031-01-01T00:00:00Z"},
-    "sqlite": {"true": "1", "false": "0", "past": "2026-01-01 00:00:00.000000", "future": "2031-01-01 00:00:00.000000"},
+    "postgresql": {
+        "true": "TRUE",
+        "false": "FALSE",
+        "past": "2026-01-01T00:00:00Z",
+        "future": "2031-01-01T00:00:00Z",
+        "lanes": LANES,
+    },
+    "sqlite": {
+        "true": "1",
+        "false": "0",
+        "past": "2026-01-01 00:00:00.000000",
+        "future": "2031-01-01 00:00:00.000000",
+        "lanes": LANES,
+    },
 }
 
 
@@ -59,7 +74,7 @@ def fill_postgres(server: Postgres, database: str, count: int) -> None:
         seed = _SEED["postgresql"].format(first=first, last=last)
         rows = _ROWS.format(**_WORDS["postgresql"])
         server.execute(f"SET session_replication_role = replica; {seed}; {rows}", database, seconds=300)
-    for statement in (_HEAD, "VACUUM ANALYZE", "CHECKPOINT"):
+    for statement in (_HEADS, "VACUUM ANALYZE", "CHECKPOINT"):
         server.execute(statement, database, seconds=300)
 
 
@@ -70,6 +85,6 @@ def fill_sqlite(path: Path, count: int) -> None:
     for first in range(0, count, BLOCK):
         seed = _SEED["sqlite"].format(first=first, last=min(count, first + BLOCK) - 1)
         connection.executescript(f"BEGIN; {seed}; {_ROWS.format(**_WORDS['sqlite'])}; COMMIT")
-    connection.executescript(f"{_HEAD}; ANALYZE")
+    connection.executescript(f"{_HEADS}; ANALYZE")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

@@ -125,7 +125,7 @@ async def world(
             wish = Wish(certificate, procedure, model.FaceMatch.NOT_PERFORMED, challenge, challenge)
             made = make(None, wish, str(uuid.uuid4()), tx.now)
             assert isinstance(made, Made)
-            await tx.add_reservation(made.reservation)
+            tx.add_reservation(made.reservation)
 
     try:
         yield World(client, clock, cards, register, reserve)

@@ -41,8 +41,8 @@ def tables(connection: sa.Connection) -> set[str]:
 
 
 async def there(database: Database) -> set[str]:
-    async with database._engine.connect() as connection:
-        return await connection.run_sync(tables)
+    async with database._connections.transaction() as link:
+        return await link.session.run_sync(tables)
 
 
 async def test_up_down_and_up_again(database: Database) -> None:
@@ -63,8 +63,8 @@ async def test_the_revisions_make_the_tables_of_the_code(database: Database) -> 
         return list(compare_metadata(context, schema.metadata))
 
     await database.migrate()
-    async with database._engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
+    async with database._connections.transaction() as link:
+        assert await link.session.run_sync(differences) == []
 
 
 def test_the_last_revision_is_the_one_the_code_wants() -> None:
@@ -75,8 +75,8 @@ async def test_what_is_not_of_this_version_is_refused(database: Database) -> Non
     with pytest.raises(ConfigError, match="centrald init"):
         await database.check_revision()
     await database.migrate()
-    async with database._engine.begin() as connection:
-        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    async with database._connections.transaction() as link:
+        await link.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigError, match="revision 9999, not"):
         await database.check_revision()
     with pytest.raises(ConfigError, match="newer version"):

@@ -16,6 +16,7 @@ from centrald.cli.main import main
 from centrald.config import Storage
 from centrald.rules.model import SILENCE, Refusal
 from centrald.storage.database import Database
+from centrald.storage.ledger import Entry, Event
 from tests.unit.centrald.world import KIOSK, WRONG_RECEIPT, World
 
 Run = Callable[..., tuple[int, str, str]]
@@ -160,9 +161,13 @@ def test_doubts_say_what_to_do(run: Run, world: World) -> None:
     assert lines(run("reservation", "list", "--certificate", serial.upper(), "--json")[1]) == [reserved]
 
 
-async def some_attempts(world: World) -> None:
-    for _ in range(5):
-        await world.attempt()
+async def some_entries(world: World) -> None:
+    """Append what is about no attempt, and so is in lane 0, and one entry to another lane."""
+    for number in range(5):
+        async with world.database.transaction() as tx:
+            tx.append(Entry(Event.KIOSK_ENABLED, tx.now, kiosk=str(KIOSK), detail=f"{number}", contradiction=False))
+    async with world.database.transaction() as tx:
+        tx.append(Entry(Event.BEGUN, tx.now, attempt_id="another"))
     await world.database.close()
 
 
@@ -176,45 +181,64 @@ def tamper(world: World, statement: str) -> None:
 
 
 def test_the_ledger_is_verified_and_exported(run: Run, world: World, tmp_path: Path) -> None:
-    asyncio.run(some_attempts(world))
+    asyncio.run(some_entries(world))
+    noted, rest, broken = (tmp_path / name for name in ("noted.json", "rest.jsonl", "broken.jsonl"))
     code, out, _ = run("ledger", "verify", "--json")
     said = json.loads(out)
-    assert (code, said["entries"], said["last_seq"], said["intact"], said["faults"]) == (0, 5, 5, True, [])
-    exported = lines(run("ledger", "export")[1])
-    assert [entry["seq"] for entry in exported] == [1, 2, 3, 4, 5]
-    assert exported[-1]["hash"] == said["last_hash"]
-    assert run("ledger", "export", "--out", tmp_path / "rest.jsonl", "--after", "2")[0] == 0
-    assert run("ledger", "export", "--out", tmp_path / "rest.jsonl")[0] == 1
-    assert lines((tmp_path / "rest.jsonl").read_text()) == exported[2:]
-    code, out, _ = run("ledger", "verify", "--file", tmp_path / "rest.jsonl", "--json")
-    assert (code, json.loads(out)["entries"]) == (0, 3)
-    (tmp_path / "rest.jsonl").write_text((tmp_path / "rest.jsonl").read_text().replace("begun", "reported") + "x\n")
-    code, out, err = run("ledger", "verify", "--file", tmp_path / "rest.jsonl", "--json")
-    assert (code, [fault["seq"] for fault in json.loads(out)["faults"]]) == (1, [3, 4, 5, 6])
-    assert "line 4 is not an entry" in err
-    known = f"5:{said['last_hash']}"
-    assert run("ledger", "verify", "--known", known)[0] == 0
-    assert run("ledger", "verify", "--known", known.replace(":", ":ff")[:66])[0] == 1
-    assert run("ledger", "verify", "--known", "5")[0] == 2
+    assert (code, said["entries"], said["intact"], said["faults"]) == (0, 6, True, [])
+    exported = [one for one in lines(run("ledger", "export")[1]) if not one.get("lane")]
+    assert [entry["seq"] for entry in exported][:5] == [1, 2, 3, 4, 5]
+    assert said["heads"]["0"] == {"seq": exported[-1]["seq"], "hash": exported[-1]["hash"]}
+    noted.write_text(json.dumps({"heads": {"0": {"seq": 2, "hash": exported[1]["hash"]}}}))
+    assert run("ledger", "export", "--out", rest, "--after", noted)[0] == 0
+    assert run("ledger", "export", "--out", rest)[0] == 1
+    assert [one for one in lines(rest.read_text()) if not one.get("lane")] == exported[2:]
+    code, out, _ = run("ledger", "verify", "--file", rest, "--json")
+    assert (code, json.loads(out)["entries"]) == (0, 4)
+    broken.write_text(rest.read_text().replace("kiosk_enabled", "kiosk_disabled") + "x\n")
+    code, out, err = run("ledger", "verify", "--file", broken, "--json")
+    assert (code, [fault["seq"] for fault in json.loads(out)["faults"]][:3]) == (1, [3, 4, 5])
+    assert "line 5 is not an entry" in err
+    assert run("ledger", "verify", "--known", noted)[0] == 0
+    noted.write_text(noted.read_text().replace(exported[1]["hash"], "ff" * 32))
+    code, _, err = run("ledger", "verify", "--known", noted)
+    assert code == 1
+    assert "entry 0/2 is not the one that was noted" in err
+    noted.write_text("{}")
+    assert run("ledger", "verify", "--known", noted)[0] == 2
 
 
-SWAP = "".join(f"UPDATE ledger SET seq = {new} WHERE seq = {old};" for old, new in ((4, 99), (5, 4), (99, 5)))
-BEYOND = "INSERT INTO ledger (seq, at, event) VALUES (6, '2026-11-22 00:00:00.000000', 'begun')"
+SWAP = "".join(
+    f"UPDATE ledger SET seq = {new} WHERE lane = 0 AND seq = {old};" for old, new in ((4, 99), (5, 4), (99, 5))
+)
+BEYOND = "INSERT INTO ledger (lane, seq, at, event) VALUES (3, 6, '2026-11-22 00:00:00.000000', 'begun')"
+SECOND = "WHERE lane = 0 AND seq = 2"
 
 
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [
-        ("UPDATE ledger SET kiosk = 'a/b/c' WHERE seq = 2", "entry 2 was changed"),
-        ("DELETE FROM ledger WHERE seq = 3", "entry 3 is missing"),
-        ("DELETE FROM ledger WHERE seq > 3", "entries 4 to 5 are missing at the end"),
-        (SWAP, "entry 4 was changed"),
-        ("UPDATE ledger SET event = 'never' WHERE seq = 1", "entry 1 was changed"),
-        (BEYOND, "entry 6 was changed"),
+        (f"UPDATE ledger SET kiosk = 'a/b/c' {SECOND}", "entry 0/2 was changed"),
+        ("DELETE FROM ledger WHERE lane = 0 AND seq = 3", "entry 0/3 is missing"),
+        ("DELETE FROM ledger WHERE lane = 0 AND seq > 3", "entries 0/4 to 0/5 are missing at the end"),
+        (SWAP, "entry 0/4 was changed"),
+        ("UPDATE ledger SET event = 'never' WHERE lane = 0 AND seq = 1", "entry 0/1 was changed"),
+        (BEYOND, "entry 3/6 was changed"),
+        (f"UPDATE ledger SET lane = 99 {SECOND}", "lane 99 is none of the ledger's"),
+        (f"UPDATE ledger SET lane = 'x' {SECOND}", "entry 0/2 is missing"),
+        # Values of no kind that is ever written there: SQLite takes them all.
+        (f"UPDATE ledger SET at = 'yesterday' {SECOND}", "entry 0/2 was changed"),
+        (f"UPDATE ledger SET at = 17 {SECOND}", "entry 0/2 was changed"),
+        (f"UPDATE ledger SET at = 1.5 {SECOND}", "entry 0/2 was changed"),
+        (f"UPDATE ledger SET seq = 'x' {SECOND}", "entry 0/2 is missing"),
+        (f"UPDATE ledger SET contradiction = 'perhaps' {SECOND}", "entry 0/2 was changed"),
+        (f"UPDATE ledger SET kiosk = x'ff' {SECOND}", "entry 0/2 was changed"),
+        (f"UPDATE ledger SET hash = 'no hash' {SECOND}", "entry 0/2 was changed"),
+        (f"UPDATE ledger SET previous = 5 {SECOND}", "entry 0/2 does not follow entry 0/1"),
     ],
 )
 def test_who_tampers_is_found(run: Run, world: World, statement: str, problem: str) -> None:
-    asyncio.run(some_attempts(world))
+    asyncio.run(some_entries(world))
     tamper(world, statement)
     code, out, err = run("ledger", "verify")
     assert code == 1

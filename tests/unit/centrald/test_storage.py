@@ -26,9 +26,9 @@ ON_POSTGRESQL = pytest.mark.parametrize("storage_url", ["postgresql"], indirect=
 
 
 async def refused(world: World, statement: sa.Executable, error: str, rows: list[dict[str, Any]] | None = None) -> None:
-    async with world.database._engine.connect() as connection:
-        with pytest.raises(DBAPIError, match=error):
-            await connection.execute(statement, rows)
+    with pytest.raises(DBAPIError, match=error):
+        async with world.database.transaction() as tx:
+            await tx._connection.execute(statement, rows)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE ledger SET verdict = 'valid'", "DELETE FROM ledger"])
@@ -67,7 +67,7 @@ async def test_a_transaction_that_fails_leaves_nothing(world: World) -> None:
 
     async def fail() -> None:
         async with world.database.transaction() as tx:
-            await tx.append((await tx.entries(1))[0])
+            tx.append((await tx.entries(1))[0])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -111,7 +111,7 @@ async def test_two_processes_take_turns(world: World) -> None:
 
         async def work(database: Database) -> None:
             async with database.transaction() as tx:
-                await tx.append((await tx.entries(1))[0])
+                tx.append((await tx.entries(1))[0])
 
         await world.attempt()
         await asyncio.gather(*(work(one) for _ in range(10) for one in (world.database, other)))

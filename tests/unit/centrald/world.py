@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -42,7 +43,7 @@ from centrald.service.guards import CryptogramGuard, PhoneGuard
 from centrald.service.kiosks import KioskCalls
 from centrald.service.phones import PhoneCalls
 from centrald.statement import Purpose, statement
-from centrald.storage.database import Database
+from centrald.storage.database import Database, Watcher
 from centrald.storage.ledger import Entry
 from gatewayd.card.jpki import wrap_password
 from gatewayd.card.scp03 import initialize_update
@@ -135,6 +136,17 @@ class HeldCard:
         return Receipt(wrapped.chaining_value, answer[:-2])
 
 
+class Order(Watcher):
+    """Remembers in which order entries of the ledger came to be: the clock stands still, and there are many lanes."""
+
+    def __init__(self) -> None:
+        self.places: dict[tuple[int, int], int] = {}
+
+    def appended(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self.places[entry.lane, entry.seq] = len(self.places)
+
+
 class World:
     """The service's calls on a database file, without any wire."""
 
@@ -144,6 +156,7 @@ class World:
         self.clock = clock
         self.storage_url = storage_url
         self.database = Database.open(storage_url, directory, clock, service=True)
+        self.order = self.database.watcher = Order()
         self.revocations = revocations_of(directory, config)
         trust = Trust(UserAuthority.load(directory / config.keys.user_authority), self.revocations)
         keys = KeyRing.open(directory, config.keys.master, config.keys.ring)
@@ -209,7 +222,9 @@ class World:
 
     async def ledger(self) -> list[Entry]:
         async with self.database.transaction() as tx:
-            return await tx.entries(1000)
+            entries = await tx.entries(1000)
+        places = self.order.places
+        return sorted(entries, key=lambda entry: places.get((entry.lane, entry.seq), len(places)))
 
 
 class Try:
