@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import json
 import logging
 import signal
@@ -175,6 +176,8 @@ async def serve(directory: Path, config: Config, announce: Callable[[str], None]
     service = Centrald(directory, config)
     try:
         addresses = asdict(await service.start())
+        gc.collect()
+        gc.freeze()  # what is there by now stays: the collector need not look at it again and again
         _log.info("serving", extra=addresses)
         announce(json.dumps({"event": "serving", **addresses}))
         await stopping.wait()

@@ -6,6 +6,8 @@ Source of the profile: 公的個人認証サービス プロファイル仕様�
 from __future__ import annotations
 
 import datetime
+import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ MAX_CERTIFICATE_BYTES = 4096
 USER_POLICY = x509.ObjectIdentifier("1.2.392.200149.8.5.1.3.30")  # user authentication certificate
 _KEY_BITS = 2048
 _COUNTRY = "JP"
+_REMEMBERED = 5_000  # certificates, some 20 MB at most
 BROKEN = (  # what parsing of foreign bytes raises, at once or when a part is first looked at
     ValueError,
     TypeError,
@@ -66,11 +69,36 @@ def load_roots(path: Path) -> dict[str, x509.Certificate]:
     return {_subject_key_id(root): root for root in roots}
 
 
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """A certificate in which nothing was found wrong but what time may change."""
+
+    certificate: UserCertificate
+    root: x509.Certificate
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+
+    def at(self, now: datetime.datetime) -> UserCertificate | Fault:
+        # RFC 5280 4.1.2.5: both ends included
+        if now < self.not_before:
+            return Fault.NOT_YET_VALID
+        if now > self.not_after:
+            return Fault.EXPIRED
+        if not self.root.not_valid_before_utc <= now <= self.root.not_valid_after_utc:
+            return Fault.AUTHORITY_EXPIRED
+        return self.certificate
+
+
 class UserAuthority:
-    """The authority (in one or more generations) whose user certificates the service accepts."""
+    """The authority (in one or more generations) whose user certificates the service accepts.
+
+    A citizen's certificate is shown twice within 24 hours, so those examined last are known by their digest. Only such
+    as the authority signed are: nobody can fill the memory with others.
+    """
 
     def __init__(self, roots: dict[str, x509.Certificate]) -> None:
         self._roots = roots
+        self._examined: OrderedDict[bytes, _Examined] = OrderedDict()
 
     @classmethod
     def load(cls, path: Path) -> UserAuthority:
@@ -79,6 +107,18 @@ class UserAuthority:
 
     def judge(self, der: bytes, now: datetime.datetime) -> UserCertificate | Fault:
         """Return the certificate, or the first fault found."""
+        digest = hashlib.sha256(der).digest()
+        found = self._examined.get(digest)
+        if found is None:
+            examined = self._examine(der)
+            if isinstance(examined, Fault):
+                return examined
+            found = self._examined[digest] = examined
+            if len(self._examined) > _REMEMBERED:
+                self._examined.popitem(last=False)
+        return found.at(now)
+
+    def _examine(self, der: bytes) -> _Examined | Fault:
         try:
             certificate = x509.load_der_x509_certificate(der)
             authority_key_id = _authority_key_id(certificate)
@@ -93,14 +133,8 @@ class UserAuthority:
             return fault
         if not isinstance(key, RSAPublicKey) or key.key_size != _KEY_BITS:
             return Fault.WRONG_PROFILE
-        # RFC 5280 4.1.2.5: both ends included
-        if now < certificate.not_valid_before_utc:
-            return Fault.NOT_YET_VALID
-        if now > certificate.not_valid_after_utc:
-            return Fault.EXPIRED
-        if not root.not_valid_before_utc <= now <= root.not_valid_after_utc:
-            return Fault.AUTHORITY_EXPIRED
-        return UserCertificate(CertificateId(authority_key_id, f"{certificate.serial_number:x}"), key)
+        user = UserCertificate(CertificateId(authority_key_id, f"{certificate.serial_number:x}"), key)
+        return _Examined(user, root, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def _subject_key_id(certificate: x509.Certificate) -> str:

@@ -40,8 +40,11 @@ class Metrics(Watcher):
         self._transactions = histogram(
             "centrald_transaction_duration_seconds", "Transactions of the database.", "result"
         )
+        self._calls: dict[tuple[str, str], Histogram] = {}
+        self._results: dict[str, Histogram] = {}
         self._database_up = gauge("centrald_database_up", "1 while the database takes writes.")
         self._entries = counter("centrald_ledger_entries", "Entries appended to the ledger.", "event")
+        self._events = {event: self._entries.labels(event.value) for event in Event}
         self._refusals = counter(
             "centrald_refusals", "Attempts refused when reservation or card was checked.", "refusal"
         )
@@ -83,8 +86,6 @@ class Metrics(Watcher):
             self._key_errors.labels(kind)
         for state in State:
             self._reservations.labels(state.value)
-        for event in Event:
-            self._entries.labels(event.value)
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
@@ -95,7 +96,9 @@ class Metrics(Watcher):
     def call_ended(self, method: str, code: str, seconds: float) -> None:
         """A call of this method (Service/Method) was answered with this status."""
         self._in_flight.dec()
-        self._rpc.labels(method, code).observe(seconds)
+        if (method, code) not in self._calls:  # to look labels up costs more than to observe
+            self._calls[method, code] = self._rpc.labels(method, code)
+        self._calls[method, code].observe(seconds)
 
     def call_refused(self, reason: str) -> None:
         """A call is answered with this reason of ErrorInfo."""
@@ -107,12 +110,14 @@ class Metrics(Watcher):
 
     def transacted(self, seconds: float, result: str) -> None:
         """See `Watcher`."""
-        self._transactions.labels(result).observe(seconds)
+        if result not in self._results:
+            self._results[result] = self._transactions.labels(result)
+        self._results[result].observe(seconds)
 
     def appended(self, entries: Sequence[Entry]) -> None:
         """See `Watcher`."""
         for entry in entries:
-            self._entries.labels(entry.event.value).inc()
+            self._events[entry.event].inc()
             if entry.refusal is not None:
                 self._refusals.labels(entry.refusal.value).inc()
             if entry.refusal is Refusal.CARD_NOT_GENUINE:

@@ -6,18 +6,14 @@ import asyncio
 import logging
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
-from jpkireset.central.v1 import (
-    kiosk_service_pb2,
-    kiosk_service_pb2_grpc,
-    reservation_service_pb2,
-    reservation_service_pb2_grpc,
-)
+from jpkireset.central.v1 import kiosk_service_pb2, reservation_service_pb2
 
 from centrald.errors import ConfigError
 from centrald.metrics import Metrics
-from centrald.rpc.interceptors import CallGuard
+from centrald.rpc.guarded import handlers
 from centrald.rpc.kiosk_service import KioskServicer
 from centrald.rpc.reservation_service import ReservationServicer
 from centrald.rpc.running import Running
@@ -27,6 +23,8 @@ from centrald.service.phones import PhoneCalls
 
 _log = logging.getLogger(__name__)
 
+_KIOSKS: ServiceDescriptor = kiosk_service_pb2.DESCRIPTOR.services_by_name["KioskService"]
+_PHONES: ServiceDescriptor = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"]
 _MAX_MESSAGE = 16 * 1024  # bytes; the largest real one is a certificate of 4 KiB and a signature
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
@@ -51,17 +49,15 @@ class Listeners:
         self._running = Running()
         self._health = health_aio.HealthServicer()
         self._kiosk_server, self._phone_server = (
-            grpc.aio.server(
-                interceptors=[CallGuard(metrics)], options=_OPTIONS, maximum_concurrent_rpcs=concurrent_calls
-            )
-            for _ in range(2)
+            grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=concurrent_calls) for _ in range(2)
         )
-        kiosk_service_pb2_grpc.add_KioskServiceServicer_to_server(
-            KioskServicer(kiosks, self._running), self._kiosk_server
-        )
-        reservation_service_pb2_grpc.add_ReservationServiceServicer_to_server(
-            ReservationServicer(phones, self._running), self._phone_server
-        )
+        for server, service, servicer in (
+            (self._kiosk_server, _KIOSKS, KioskServicer(kiosks, self._running)),
+            (self._phone_server, _PHONES, ReservationServicer(phones, self._running)),
+        ):
+            guarded = handlers(service, servicer, metrics)
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, guarded),))
+            server.add_registered_method_handlers(service.full_name, guarded)
         for server in (self._kiosk_server, self._phone_server):
             health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
@@ -78,7 +74,7 @@ class Listeners:
     async def serving(self, able: bool) -> None:
         """Let health checks say whether calls can be served now; they are taken in any case."""
         answer = health_pb2.HealthCheckResponse
-        for name in _service_names():
+        for name in ("", _KIOSKS.full_name, _PHONES.full_name):
             await self._health.set(name, answer.SERVING if able else answer.NOT_SERVING)
 
     async def stop(self, grace: float) -> None:
@@ -86,12 +82,6 @@ class Listeners:
         await self._health.enter_graceful_shutdown()
         await asyncio.gather(self._kiosk_server.stop(grace), self._phone_server.stop(grace))
         await asyncio.wait_for(self._running.drained(), grace)
-
-
-def _service_names() -> tuple[str, ...]:
-    kiosk = kiosk_service_pb2.DESCRIPTOR.services_by_name["KioskService"].full_name
-    phone = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"].full_name
-    return "", kiosk, phone
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> str:

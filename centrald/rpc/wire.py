@@ -16,6 +16,9 @@ from centrald.rules.model import FaceMatch, Outcome, Procedure, Refusal, State, 
 _UUID_LENGTH = 36
 _WIRE_STATE = {State.REPLACED: State.RESERVED}  # to a kiosk, replaced with nothing open means: not done
 
+_OUTCOMES = {kiosk_service_pb2.WriteOutcome.Value(f"WRITE_OUTCOME_{one.name}"): one for one in Outcome}
+_FACE_MATCHES = {reservation_service_pb2.FaceMatch.Value(f"FACE_MATCH_{one.name}"): one for one in FaceMatch}
+
 
 def attempt_id(text: str) -> str:
     """Return a UUID of 36 characters."""
@@ -58,18 +61,16 @@ def status_word(value: int) -> int:
 
 def outcome(value: kiosk_service_pb2.WriteOutcome.ValueType) -> Outcome:
     """Return a known outcome."""
-    known = {kiosk_service_pb2.WriteOutcome.Value(f"WRITE_OUTCOME_{one.name}"): one for one in Outcome}
-    if value not in known:
+    if value not in _OUTCOMES:
         raise BadContent("outcome must be one of the known ones")
-    return known[value]
+    return _OUTCOMES[value]
 
 
 def face_match(value: reservation_service_pb2.FaceMatch.ValueType) -> FaceMatch:
     """Return a known face match."""
-    known = {reservation_service_pb2.FaceMatch.Value(f"FACE_MATCH_{one.name}"): one for one in FaceMatch}
-    if value not in known:
+    if value not in _FACE_MATCHES:
         raise BadContent("face_match must be one of the known ones")
-    return known[value]
+    return _FACE_MATCHES[value]
 
 
 def refusal(value: Refusal | None) -> common_pb2.Refusal.ValueType:

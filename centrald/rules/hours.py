@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from centrald.rules.model import Refusal
@@ -83,6 +84,7 @@ def _daily(hours: Hours, now: datetime.datetime, horizon: datetime.datetime) -> 
     return spans
 
 
+@lru_cache(maxsize=256)
 def _at(day: datetime.date, minute: int, zone: ZoneInfo) -> datetime.datetime:
     midnight = datetime.datetime.combine(day + _DAY * (minute // _MINUTES_OF_DAY), datetime.time(), zone)
     local = midnight.replace(hour=minute % _MINUTES_OF_DAY // 60, minute=minute % 60)

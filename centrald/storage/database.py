@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
-RESULTS = ("committed", "rolled_back", "failed")  # of a transaction, for metrics
 _TRIES = 5
 PATIENCE_SECONDS = 2.5  # of a service, for one transaction: a kiosk waits 3 s for a call, and shall hear why
 _CONNECTIONS = 10  # of a command, which needs one

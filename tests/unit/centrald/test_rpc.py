@@ -22,8 +22,8 @@ from sqlalchemy.exc import OperationalError
 from centrald import errors
 from centrald.kioskname import uri_of
 from centrald.rpc import wire
+from centrald.rpc.guarded import guarded
 from centrald.rpc.identity import kiosk_of
-from centrald.rpc.interceptors import CallGuard
 from centrald.rpc.refusal import _REASONS, ErrorReason
 from centrald.rpc.running import Running
 from centrald.rules.model import FaceMatch, Outcome, Refusal, State, Verdict
@@ -64,12 +64,6 @@ class Context:
         return retry.retry_delay.ToTimedelta().total_seconds() if self.details[-1].Unpack(retry) else None
 
 
-class Details:
-    """A call's name."""
-
-    method = METHOD
-
-
 async def call(error: BaseException | None, context: Context) -> Any:
     """Let the guard run one handler that raises, or returns its request."""
 
@@ -78,12 +72,7 @@ async def call(error: BaseException | None, context: Context) -> Any:
             raise error
         return request
 
-    async def continuation(_details: object) -> grpc.RpcMethodHandler[Any, Any]:
-        return grpc.unary_unary_rpc_method_handler(cast("Any", handler))
-
-    guarded = await CallGuard().intercept_service(continuation, cast("Any", Details()))
-    assert guarded is not None
-    return await cast("Any", guarded.unary_unary)("request", context)
+    return await guarded(METHOD, handler, None, None)(b"request", cast("Any", context))
 
 
 SECOND = datetime.timedelta(seconds=1)
@@ -134,7 +123,7 @@ def test_every_reason_is_documented() -> None:
 
 
 async def test_a_call_with_a_deadline_passes_and_one_without_does_not() -> None:
-    assert await call(None, Context()) == "request"
+    assert await call(None, Context()) == b"request"
     context = Context(remaining=None)
     with pytest.raises(grpc.aio.AbortError):
         await call(None, context)

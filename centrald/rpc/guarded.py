@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, cast
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from centrald.clock import monotonic
 from centrald.errors import CallError, StorageFailed
@@ -19,44 +20,38 @@ from centrald.rpc.refusal import Context, ErrorReason
 
 _log = logging.getLogger(__name__)
 
-_OURS = "/jpkireset."
-_CENTRAL = "/jpkireset.central.v1."
 _CODES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 
 _Handler = Callable[[Any, Context], Awaitable[Any]]
 
 
-class CallGuard(grpc.aio.ServerInterceptor):
-    """Turns exceptions of our unary calls into statuses, with fixed texts for what nobody foresaw."""
+def handlers(
+    service: ServiceDescriptor, servicer: object, metrics: Metrics | None = None
+) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    """Return the handlers of a service of unary calls, by method, each guarded and measured.
 
-    def __init__(self, metrics: Metrics | None = None) -> None:
-        self._metrics = metrics
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the method; health checks and unknown methods pass as they are."""
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or handler.unary_unary is None or not method.startswith(_OURS):
-            return handler
-        guarded = _guarded(method, cast("_Handler", handler.unary_unary), handler.request_deserializer, self._metrics)
-        measured = guarded if self._metrics is None else _measured(method, guarded, self._metrics)
-        return grpc.unary_unary_rpc_method_handler(measured, response_serializer=handler.response_serializer)
+    They take the request's bytes and decode them themselves: what cannot be decoded is a refusal like any other. An
+    interceptor would do the same and cost more, for gRPC asks it anew for every call.
+    """
+    made: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+    for method in service.methods:
+        decode: Callable[[bytes], Any] = GetMessageClass(method.input_type).FromString
+        call: _Handler = guarded(method.full_name, getattr(servicer, method.name), decode, metrics)
+        if metrics is not None:
+            call = _measured(f"{service.name}/{method.name}", call, metrics)
+        encode = GetMessageClass(method.output_type).SerializeToString
+        made[method.name] = grpc.unary_unary_rpc_method_handler(cast("Any", call), response_serializer=encode)
+    return made
 
 
 def _measured(method: str, call: _Handler, metrics: Metrics) -> _Handler:
-    short = method.removeprefix(_CENTRAL)
-
     async def measured(data: bytes, context: Context) -> Any:
         begun = monotonic()
         metrics.call_begun()
         try:
             return await call(data, context)
         finally:
-            metrics.call_ended(short, code_of(context), monotonic() - begun)
+            metrics.call_ended(method, code_of(context), monotonic() - begun)
 
     return measured
 
@@ -71,13 +66,15 @@ def code_of(context: Context) -> str:
     return _CODES.get(int(code), "UNKNOWN") if code else "OK"
 
 
-def _guarded(method: str, call: _Handler, decode: Callable[[bytes], Any] | None, metrics: Metrics | None) -> _Handler:
+def guarded(method: str, call: _Handler, decode: Callable[[bytes], Any] | None, metrics: Metrics | None) -> _Handler:
+    """Return a call that turns exceptions into statuses, with fixed texts for what nobody foresaw."""
+
     async def refuse(context: Context, reason: ErrorReason, message: str) -> NoReturn:
         if metrics is not None:
             metrics.call_refused(reason.name)
         await refusal.refuse(context, reason, message)
 
-    async def guarded(data: bytes, context: Context) -> Any:
+    async def guarded_call(data: bytes, context: Context) -> Any:
         if context.time_remaining() is None:
             await refuse(context, ErrorReason.DEADLINE_REQUIRED, "a call needs a deadline")
         try:
@@ -97,11 +94,11 @@ def _guarded(method: str, call: _Handler, decode: Callable[[bytes], Any] | None,
             await refuse(context, ErrorReason.INTERNAL_CANCELLATION, "cancelled inside the service")
         except grpc.aio.AbortError:
             raise
-        except (StorageFailed, DBAPIError, PoolTimeoutError) as error:
+        except (StorageFailed, DBAPIError) as error:
             _log.error("storage failed", extra={"method": method, "error": type(error).__name__})
             await refuse(context, ErrorReason.STORAGE_UNAVAILABLE, "storage unavailable")
         except Exception:  # noqa: BLE001 - the one place where everything else ends
             _log.exception("unhandled", extra={"method": method})
             await refuse(context, ErrorReason.INTERNAL_ERROR, "internal error")
 
-    return guarded
+    return guarded_call
