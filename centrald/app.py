@@ -30,6 +30,7 @@ from centrald.masterkeys import KeyRing
 from centrald.metrics import Metrics
 from centrald.monitor import Monitor, look_at_certificates, look_at_guards
 from centrald.revocation import Revocations, Role, all_roots
+from centrald.rpc.refusal import ErrorReason
 from centrald.rpc.server import Listeners
 from centrald.rpc.tls import TlsFiles
 from centrald.service.cards import Trust
@@ -151,7 +152,7 @@ def make_metrics() -> Metrics:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    return Metrics(registry, version("jpki-centrald"))
+    return Metrics(registry, version("jpki-centrald"), [reason.name for reason in ErrorReason])
 
 
 def revocations_of(directory: Path, config: Config) -> Revocations:

@@ -10,19 +10,25 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from centrald.rules.model import Refusal, State, Verdict
+from centrald.rules.model import Outcome, Refusal, State, Verdict
 from centrald.storage.database import Watcher
 from centrald.storage.ledger import Entry, Event
 from centrald.storage.overview import Counts
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _KEYS_UNAVAILABLE = "KEYS_UNAVAILABLE"
+_REPORTS = (  # a receipt comes with "done" only
+    (Outcome.DONE, Verdict.VALID),
+    (Outcome.DONE, Verdict.INVALID),
+    (Outcome.NOT_DONE, Verdict.NONE),
+    (Outcome.UNKNOWN, Verdict.NONE),
+)
 
 
 class Metrics(Watcher):
     """The service's metrics on a registry of their own."""
 
-    def __init__(self, registry: CollectorRegistry, version: str) -> None:
+    def __init__(self, registry: CollectorRegistry, version: str, error_reasons: Iterable[str]) -> None:
         self.registry = registry
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -78,10 +84,16 @@ class Metrics(Watcher):
         )
         self._limited_before: dict[str, int] = {}
         Info("centrald_build", "Version of the service.", registry=registry).info({"version": version})
-        self._begin()
+        self._begin(error_reasons)
 
-    def _begin(self) -> None:
-        """Let what alerts look at be there from the start, or their first event is no increase."""
+    def _begin(self, error_reasons: Iterable[str]) -> None:
+        """Let what alerts and dashboards look at be there from the start, or its first event is no increase."""
+        for reason in error_reasons:
+            self._errors.labels(reason)
+        for refusal in Refusal:
+            self._refusals.labels(refusal.value)
+        for outcome, verdict in _REPORTS:
+            self._reports.labels(outcome.value, verdict.value)
         for kind in ("cryptogram", "receipt", "unavailable"):
             self._key_errors.labels(kind)
         for state in State:
