@@ -74,14 +74,23 @@ async def serve(config: Config, clock: Clock, reread: Callable[[], Config]) -> N
             )
 
         central_news = asyncio.Event()
-        central = make_central(config, clock, metrics, central_news)
+
+        def central_changed() -> None:
+            central_news.set()
+            outbox.poke()  # what waits for the centre waits no longer than it is away
+
+        central = make_central(config, clock, metrics, central_changed)
         stack.push_async_callback(central.close)
 
         reader = PcscReader(config.reader.name, clock, reader_hooks(metrics))
         reader.start()
         stack.push_async_callback(reader.close)
 
-        outbox = Outbox(journal, central, clock, metrics.receipt_refused)
+        def receipt_refused() -> None:
+            metrics.receipt_refused()
+            central_news.set()  # the attempt is unknown now: status and metrics are to tell it at once
+
+        outbox = Outbox(journal, central, clock, receipt_refused)
         ports = Ports(reader, central, journal, outbox, metrics, clock, tasks.create_task)
         manager = Manager(ports)
         readiness = Readiness(manager, ports, central_news)
@@ -99,7 +108,7 @@ async def serve(config: Config, clock: Clock, reread: Callable[[], Config]) -> N
         background = [
             tasks.create_task(manager.watch_reader(), name="reader watch"),
             tasks.create_task(readiness.poll(), name="readiness"),
-            tasks.create_task(central.watch_connection(central_news.set), name="connection watch"),
+            tasks.create_task(central.watch_connection(central_changed), name="connection watch"),
             tasks.create_task(readiness.announce(tell_status), name="announcements"),
             tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(Resolution(journal, central, clock).run(), name="resolution"),
@@ -217,13 +226,13 @@ def reader_hooks(metrics: Metrics) -> ReaderHooks:
     )
 
 
-def make_central(config: Config, clock: Clock, metrics: Metrics, news: asyncio.Event) -> CentralClient:
-    """Return the client of the centre, connected to the metrics. Raises ConfigError."""
+def make_central(config: Config, clock: Clock, metrics: Metrics, changed: Callable[[], None]) -> CentralClient:
+    """Return the client of the centre, connected to the metrics; `changed` hears of its circuit. Raises ConfigError."""
     states = [state.value for state in CircuitState]
 
     def on_circuit(state: CircuitState) -> None:
         metrics.central_circuit(state.value, states)
-        news.set()
+        changed()
 
     client = CentralClient(central_settings(config), clock, metrics.central_request, on_circuit)
     metrics.certificates(client.certificate_expiry)
