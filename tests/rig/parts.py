@@ -249,6 +249,7 @@ class Centrald(Part):
         self.site = site
         self.kiosk_address = ""
         self.phone_address = ""
+        self.metrics_address = ""
 
     @property
     def authority(self) -> Path:
@@ -260,10 +261,11 @@ class Centrald(Part):
         return [BIN / "centrald", "serve", "--directory", self.site.central]
 
     def serving(self, event: dict[str, Any]) -> None:
-        """See `Part`. The addresses are kept for the next start: kiosks know where to find the centre."""
+        """See `Part`. The addresses are kept for the next start: kiosks and Prometheus know where to find it."""
         self.kiosk_address = event["kiosk_address"]
         self.phone_address = event["phone_address"]
-        self.configure(kiosks=self.kiosk_address, phones=self.phone_address)
+        self.metrics_address = event["metrics_address"]
+        self.configure(kiosks=self.kiosk_address, phones=self.phone_address, address=self.metrics_address)
 
     def configure(self, **texts: str) -> None:
         """Set texts in the configuration file, each by its key; read at the next start."""
