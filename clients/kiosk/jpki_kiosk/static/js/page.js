@@ -37,7 +37,7 @@ function draw(event) {
     const focused = changed ? "" : selectorOf(document.activeElement);
     screen.dataset.name = event.name;
     screen.innerHTML = html.createHTML(event.html);
-    if (changed) rest();
+    if (changed || drawn.html === null) rest(); // the document itself comes inert: it takes no press before this
     else focusOn(focused);
   }
   drawn = event;
@@ -56,7 +56,7 @@ function rest() {
 }
 
 function updateInert() {
-  screen.inert = !warning.hidden || lost?.hidden === false || performance.now() < inertUntil;
+  screen.inert = !warning.hidden || !lost.hidden || performance.now() < inertUntil;
 }
 
 function selectorOf(element) {
@@ -101,6 +101,13 @@ async function press(name) {
   setTimeout(() => inFlight.delete(name), INERT_MS);
 }
 
+function heard() {
+  clearTimeout(lostTimer);
+  lostTimer = 0;
+  lost.hidden = true;
+  updateInert();
+}
+
 // A new document instead of this one, and nothing of this one left. The browser's own page for a server that is not
 // there would have no way back, so the server is waited for.
 async function loadAnew() {
@@ -114,7 +121,10 @@ async function loadAnew() {
 }
 
 definePads();
-link.addEventListener("screen", (event) => draw(event.detail));
+link.addEventListener("screen", (event) => {
+  heard();
+  draw(event.detail);
+});
 link.addEventListener("wipe", loadAnew);
 link.addEventListener("over", loadAnew);
 // Without the server the screen is a picture of what was: what was typed goes, and nothing can be pressed.
@@ -122,16 +132,11 @@ link.addEventListener("lost", () => {
   lostTimer ||= setTimeout(() => {
     wipeDrafts();
     soundFor("", null, null);
-    if (lost) lost.hidden = false;
+    lost.hidden = false;
     updateInert();
   }, LOST_AFTER_MS);
 });
-link.addEventListener("heard", () => {
-  clearTimeout(lostTimer);
-  lostTimer = 0;
-  if (lost) lost.hidden = true;
-  updateInert();
-});
+link.addEventListener("heard", heard);
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-press]");
@@ -156,4 +161,7 @@ window.addEventListener("pagehide", wipeDrafts);
 setInterval(watchTime, 250);
 
 if (token) link.open();
-else setTimeout(loadAnew, IN_USE_MS);
+else {
+  updateInert();
+  setTimeout(loadAnew, IN_USE_MS);
+}
