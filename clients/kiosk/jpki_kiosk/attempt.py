@@ -70,7 +70,7 @@ class Attempt:
     @property
     def streaming(self) -> bool:
         """Whether the daemon sends views."""
-        return self._knowledge is Knowledge.STREAM
+        return self._conversation is not None
 
     @property
     def seconds_left(self) -> float | None:

@@ -50,3 +50,4 @@ def set_up(level: str, *, journald: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(priority=journald))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # that it starts and stops is told by ourselves

@@ -10,6 +10,7 @@ export class Link extends EventTarget {
   #token;
   #view = 0;
   #stream = null;
+  #live = false; // the stream brings screens
   #left = false;
 
   constructor(token) {
@@ -77,7 +78,7 @@ export class Link extends EventTarget {
   async #beat() {
     if (this.#left) return;
     const heard = await this.#post("/beat");
-    if (!this.#left) this.#tell(heard ? "heard" : "lost");
+    if (!this.#left) this.#tell(heard && this.#live ? "heard" : "lost");
   }
 
   #stepAside() {
@@ -101,6 +102,7 @@ export class Link extends EventTarget {
         // told below: a stream ends only when the server does, or when somebody took our place
       }
       if (stream.signal.aborted) return;
+      this.#live = false;
       this.#tell("lost");
       await new Promise((done) => setTimeout(done, AGAIN_MS));
     }
@@ -117,6 +119,7 @@ export class Link extends EventTarget {
       text = events.pop();
       for (const event of events) {
         const [, name, data] = /^event: (\w+)\ndata: (.*)$/.exec(event);
+        this.#live = true;
         this.#tell(name, JSON.parse(data));
       }
     }
