@@ -1,12 +1,15 @@
-"""`make stack` and `make demo`, as they are typed."""
+"""`make stack`, `make kiosk` and `make demo`, as they are typed."""
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,3 +92,26 @@ def test_demo_holds_what_it_claims(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All of it holds." in done.stdout
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.timeout(120)
+def test_kiosk_can_be_played(tmp_path: Path) -> None:
+    """It says where screen and panel are, both are pages, and Ctrl-C leaves nothing."""
+    directory = tmp_path / "kiosk"
+    env = {"STACK_DIR": str(directory), "KIOSK_PORT": str(free_port()), "PANEL_PORT": str(free_port())}
+    with Process("kiosk", [sys.executable, "-m", "tests.rig.kiosk"], log=tmp_path / "kiosk.log", env=env) as process:
+        told = re.compile(r"^  The (?:citizen's screen|panel) +(http://\S+)$", re.MULTILINE)
+        wait_until(lambda: len(told.findall(process.output())) == 2 or not process.running, START_SECONDS, "two pages")
+        for address in told.findall(process.output()):
+            with urllib.request.urlopen(address, timeout=START_SECONDS) as answer:
+                assert answer.headers.get_content_type() == "text/html"
+        process.signal(signal.SIGINT)
+        assert process.wait() == 0, process.output()
+    assert not directory.exists()
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
