@@ -260,14 +260,15 @@ class PasswordPad extends Pad {
   }
 }
 
-// Key of a physical keyboard as a pad's word. Letters are upper case, as the service counts them; with an input method
-// switched on, the key itself is asked.
+// Key of a physical keyboard as a pad's word. Letters are upper case, as the service counts them, and full-width forms
+// are folded; while an input method composes, the key itself is asked.
 function keyOf(event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return "";
   if (event.key === "Enter") return "Enter";
   if (event.key === "Backspace") return "back";
   if (event.key === "Delete") return "clear";
-  if (/^[a-zA-Z0-9]$/.test(event.key)) return event.key.toUpperCase();
+  const key = event.key.normalize("NFKC");
+  if (/^[a-zA-Z0-9]$/.test(key)) return key.toUpperCase();
   if (event.key !== "Process" && !event.isComposing) return "";
   return /^(?:Key([A-Z])|(?:Digit|Numpad)([0-9]))$/.exec(event.code)?.slice(1).find(Boolean) ?? "";
 }

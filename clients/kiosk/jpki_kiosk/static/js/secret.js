@@ -61,19 +61,22 @@ export class Secret {
 export const isDigit = (code) => code >= 0x30 && code <= 0x39;
 export const isLetter = (code) => code >= 0x41 && code <= 0x5a;
 
-// Easy to guess: every run of letters and of digits goes on by one step (AAA, ABC, 321).
+// Easy to guess: the letters by themselves and the digits by themselves go on by one step (AAA, ABC, 321).
 export function isEasyToGuess(secret) {
-  const bytes = secret.copy();
-  let easy = bytes.length > 0;
-  for (let at = 0; at < bytes.length && easy; ) {
-    let end = at + 1;
-    const step = bytes[end] - bytes[at];
-    while (end < bytes.length && isDigit(bytes[end]) === isDigit(bytes[at])) {
-      easy = easy && Math.abs(step) <= 1 && bytes[end] - bytes[end - 1] === step;
-      end += 1;
+  return secret.length > 0 && [isDigit, isLetter].every((kind) => goesOn(secret, kind));
+}
+
+function goesOn(secret, kind) {
+  let before = null;
+  let step = null;
+  let even = true;
+  secret.each((code) => {
+    if (!kind(code)) return;
+    if (before !== null) {
+      step ??= code - before;
+      even &&= Math.abs(step) <= 1 && code - before === step;
     }
-    at = end;
-  }
-  bytes.fill(0);
-  return easy;
+    before = code;
+  });
+  return even;
 }
