@@ -7,6 +7,7 @@ takes the daemon over gains that one thing, at the rate the unit allows.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -36,6 +37,8 @@ class PcscdRestart:
         pause_s = self._after_s
         while True:
             if not has_problem():
+                if began is not None:
+                    self.withdraw()
                 began, pause_s = None, self._after_s
             elif began is None:
                 began = self._clock.monotonic()
@@ -43,6 +46,11 @@ class PcscdRestart:
                 self.ask()
                 began, pause_s = self._clock.monotonic(), min(2 * pause_s, LONGEST_PAUSE_S)
             await self._clock.sleep(LOOK_S)
+
+    def withdraw(self) -> None:
+        """Take a request back that was not answered yet: the reader came back, and somebody may be using it."""
+        with contextlib.suppress(OSError):
+            self._request.unlink()
 
     def ask(self) -> None:
         """Leave the file. One that still lies there was not seen by anybody, which is worth a warning."""

@@ -79,6 +79,16 @@ async def test_a_reader_that_came_back_begins_anew(kiosk: Kiosk) -> None:
     assert len(kiosk.asked) == 2
 
 
+async def test_a_request_is_taken_back_when_the_reader_came_back_first(kiosk: Kiosk) -> None:
+    kiosk.problem = True
+    async with kiosk.running():
+        await kiosk.pass_s(AFTER_S + LOOK_S, answered=False)
+        assert kiosk.request.exists()
+        kiosk.problem = False
+        await kiosk.pass_s(LOOK_S, answered=False)
+        assert not kiosk.request.exists()
+
+
 async def test_the_request_is_an_empty_file_of_our_own(kiosk: Kiosk) -> None:
     kiosk.problem = True
     async with kiosk.running():
