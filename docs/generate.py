@@ -2,7 +2,7 @@
 
 REASONS.md comes from the comments of `reason.proto` and from the tests marked `@pytest.mark.reason("NAME")`;
 DIALOGUE.md from the dialogue's table; METRICS.md from both programs' metrics and the alert rules; DOCTOR.md from what
-the doctor's checks can say.
+the doctor's checks can say; the dashboards from `docs.dashboards`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from docs import doctor, metrics
+from docs import dashboards, doctor, metrics
 from gatewayd.dialogue.events import Failed
 from gatewayd.dialogue.table import HUMAN, LOOKS, TABLE, End, Go, Step, When
 
@@ -160,6 +160,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "DIALOGUE.md": dialogue_page,
     "METRICS.md": functools.partial(metrics.page, NOTICE),
     "DOCTOR.md": functools.partial(doctor.page, NOTICE),
+    **{
+        f"../systemd/dashboards/{name}.json": functools.partial(dashboards.dashboard, name) for name in metrics.PROGRAMS
+    },
 }
 
 

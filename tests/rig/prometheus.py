@@ -16,6 +16,7 @@ from tests.rig.process import ROOT, Process, RigError, wait_until
 PROGRAM = Path("/usr/bin/prometheus")
 SAMPLE = ROOT / "systemd/prometheus.yml"
 ALERTS = ROOT / "systemd/alerts"
+DASHBOARDS = sorted((ROOT / "systemd/dashboards").glob("*.json"))
 LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
 INTERVAL = "_interval: 15s"
 QUICK_INTERVAL = "_interval: 1s"
@@ -107,7 +108,7 @@ class Prometheus:
         except OSError:
             return False
 
-    def ask(self, path: str, **parameters: str) -> Any:
+    def ask(self, path: str, /, **parameters: str) -> Any:
         """Return what its HTTP API has under a path. Raises urllib's HTTPError, with the reason, when it refuses."""
         url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=SECONDS) as answer:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import pytest
@@ -20,7 +23,7 @@ from tests.rig.citizen import Citizen
 from tests.rig.front_end import ENTER_USER_PIN, FINISHED, REMOVE_CARD, Attempt, FrontEnd
 from tests.rig.parts import Gatewayd
 from tests.rig.process import BIN, run, wait_until
-from tests.rig.prometheus import ALERTS, SAMPLE, Prometheus, promtool
+from tests.rig.prometheus import ALERTS, DASHBOARDS, SAMPLE, Prometheus, promtool
 from tests.rig.recovery import held
 from tests.rig.site import CHAIN, KIOSK_NUMBER, STORE, Site
 from tests.rig.stack import Stack
@@ -35,6 +38,7 @@ PENDING = 'ALERTS{alertname="GatewaydReaderDown"}'
 CONSTANT = {"gatewayd_build_info"}
 SCRAPED = {"__name__", "job", "instance", "le"}  # labels that Prometheus and the text format add
 MOST_SAMPLES = 1500  # of a daemon that has lived; each of them costs a scrape
+MOST_LINES = 40  # of one panel
 RANGE = "10m"  # longer than all of it
 
 
@@ -281,3 +285,19 @@ def test_alerts_tell_what_happened_and_nothing_else(watched: Watched) -> None:
     assert firing == {"GatewaydReaderHeld", "GatewaydReceiptRefused", "CentraldReceiptInvalid"}
     assert watched.alerts["in the end"]["GatewaydUnresolved"] == "pending"
     assert all(one["annotations"]["runbook_url"] for one in watched.prometheus.ask("alerts")["alerts"])
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_every_query_of_a_dashboard_gives_data(watched: Watched, path: Path) -> None:
+    dashboard = json.loads(path.read_text())
+    instances = watched.prometheus.ask("label/instance/values", **{"match[]": f"{path.stem}_build_info"})
+    assert len(instances) == 1, "what the variable offers"
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    assert queries
+    for query in queries:
+        asked = query
+        for variable, value in {"$instance": instances[0], "$__rate_interval": RANGE, "$__range": RANGE}.items():
+            asked = asked.replace(variable, value)
+        found = watched.prometheus.query(asked)
+        assert [series for series in found if not math.isnan(series.value)], query
+        assert len(found) <= MOST_LINES, query
