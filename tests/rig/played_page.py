@@ -74,8 +74,7 @@ class Page:
         """Ask for the document, and know its token."""
         answer = await self.request("GET", "/")
         found = re.search(rb'name="page-token" content="([0-9a-f]*)"', answer.body)
-        assert found
-        self.token = found[1].decode()
+        self.token = found[1].decode() if found else ""
         return answer
 
     async def follow(self) -> None:
@@ -150,7 +149,9 @@ class Page:
             status, _ = await _head(reader)
             assert status == 200
             data = b""
-            while size := int(await reader.readline(), 16):  # chunked transfer coding, RFC 9112, section 7.1
+            while line := await reader.readline():  # chunked transfer coding, RFC 9112, section 7.1
+                if not (size := int(line, 16)):
+                    return
                 data += await reader.readexactly(size)
                 await reader.readline()
                 *complete, data = data.split(b"\n\n")

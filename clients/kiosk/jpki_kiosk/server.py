@@ -48,6 +48,11 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+# A document that cannot be drawn has no program of ours that would ask again.
+FAULT = """<!doctype html><html lang="ja"><meta charset="utf-8"><meta http-equiv="refresh" content="5">
+<title>調整中</title><h1>調整中です</h1><p>しばらくお待ちください。</p>
+<p lang="en">Out of order. Please wait.</p></html>"""
+
 log = logging.getLogger(__name__)
 
 
@@ -117,7 +122,7 @@ class Server:
             Route("/new-password", self._secret(self._kiosk.enter_new_password), methods=["POST"]),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        return Guard(Starlette(routes=routes), hosts=hosts)
+        return Guard(Starlette(routes=routes, exception_handlers={Exception: _fault}), hosts=hosts)
 
     async def _document(self, request: Request) -> Response:
         page = await self._pages.admit()
@@ -201,6 +206,10 @@ class Server:
 def _serial(request: Request) -> int:
     text = request.headers.get("x-view", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+async def _fault(_request: Request, _error: Exception) -> Response:
+    return HTMLResponse(FAULT, status_code=500)
 
 
 def _answer(*, accepted: bool, status: int = 200) -> Response:

@@ -10,6 +10,10 @@ import pytest
 from jpkireset.gateway.v1 import reason_pb2
 from jpkireset.gateway.v1 import reset_service_pb2 as reset
 
+from jpki_kiosk import logs
+from jpki_kiosk.preferences import Preferences
+from jpki_kiosk.render import Renderer
+from jpki_kiosk.screens import Screen
 from tests.rig.played_page import Page
 from tests.unit.clients.kiosk.conftest import Machine
 from tests.unit.clients.kiosk.daemon import PlayedAttempt
@@ -458,3 +462,37 @@ async def test_a_secret_of_impossible_length_is_not_taken(machine: Machine, page
     assert (await page.enter("/user-pin", b"1" * 65)).status == 413
     assert not (await page.enter("/user-pin", b"")).accepted
     assert (await page.enter("/user-pin", PIN)).accepted
+
+
+class _Mistaken(Renderer):
+    """Templates with a mistake in one screen."""
+
+    def fragment(self, screen: Screen, preferences: Preferences) -> str:
+        if screen.name == "services":
+            raise LookupError(f"a mistake that holds {PASSWORD!r}")
+        return super().fragment(screen, preferences)
+
+    def document(self, screen: Screen, preferences: Preferences, *, token: str) -> str:
+        self.fragment(screen, preferences)
+        return super().document(screen, preferences, token=token)
+
+
+@pytest.mark.parametrize("renderer", [_Mistaken(panel="1024x768")])
+async def test_a_screen_that_cannot_be_drawn_is_no_end_of_the_others(
+    machine: Machine, page: Page, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await page.press("touch")).accepted
+    answer = await machine.page().request("GET", "/")
+    assert answer.status == 500
+    assert b'http-equiv="refresh"' in answer.body
+    assert PASSWORD not in answer.body
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    machine.clock.seconds += 90
+    again = machine.page()
+    async with asyncio.timeout(10):
+        while (await again.load()).status != 200:
+            await asyncio.sleep(0.05)
+    assert b'data-name="idle"' in again.told[-1]
+    lines = [logs.JsonFormatter(priority=False).format(record) for record in caplog.records]
+    assert any("LookupError at " in line for line in lines)
+    assert PASSWORD.decode() not in "".join(lines)
