@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import os
@@ -139,9 +140,12 @@ class Journal:
 
     async def acknowledged(self, item_id: int, verdict: str = "") -> None:
         """See `JournalPort`."""
-        had_receipt = await self._commit(records.acknowledged, item_id, verdict)
-        if had_receipt:  # its bytes are still in the log until that is folded into the file
-            await self._read(lambda: _checkpoint(self._connection))
+
+        def acknowledged(db: sqlite3.Connection, at: datetime.datetime) -> None:
+            if records.acknowledged(db, at, item_id, verdict):
+                self._thread.when_idle(self._erase)
+
+        await self._commit(acknowledged)
 
     async def rejected(self, item_id: int, code: str) -> None:
         """See `JournalPort`."""
@@ -159,6 +163,11 @@ class Journal:
             await self._read(self._connection.close)
         finally:
             self._thread.stop()
+
+    def _erase(self) -> None:
+        """Fold the log into the file: until then the log holds what was overwritten there. Closing does it, too."""
+        with contextlib.suppress(JournalUnavailable), _translated():
+            _checkpoint(self._connection)
 
     async def _commit(
         self,

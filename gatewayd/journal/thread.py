@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 # A disk that has not synced one row by then is no place for a durable promise.
 DEADLINE_S = 10.0
+IDLE_S = 0.1  # without a job: then nobody waits for one
 
 
 class JournalThread:
@@ -24,6 +25,7 @@ class JournalThread:
         self._jobs: queue.SimpleQueue[tuple[concurrent.futures.Future[object], Callable[[], object]] | None] = (
             queue.SimpleQueue()
         )
+        self._when_idle: Callable[[], object] | None = None
         self.stopped = False
         threading.Thread(target=self._work, name="journal", daemon=True).start()
 
@@ -46,13 +48,17 @@ class JournalThread:
         except TimeoutError:
             raise JournalUnavailable("the journal does not answer in time") from None
 
+    def when_idle(self, job: Callable[[], object]) -> None:
+        """Run the job, which must not raise, once nobody waits; for jobs to call. Dropped if the thread ends before."""
+        self._when_idle = job
+
     def stop(self) -> None:
         """End the thread after the jobs it was given."""
         self.stopped = True
         self._jobs.put(None)
 
     def _work(self) -> None:
-        while (entry := self._jobs.get()) is not None:
+        while (entry := self._next()) is not None:
             future, job = entry
             if not future.set_running_or_notify_cancel():
                 continue
@@ -62,3 +68,12 @@ class JournalThread:
                 future.set_exception(error)
             else:
                 future.set_result(result)
+
+    def _next(self) -> tuple[concurrent.futures.Future[object], Callable[[], object]] | None:
+        while self._when_idle is not None:
+            try:
+                return self._jobs.get(timeout=IDLE_S)
+            except queue.Empty:
+                job, self._when_idle = self._when_idle, None
+                job()
+        return self._jobs.get()

@@ -6,6 +6,7 @@ goes wrong in the middle is unknown, never a guess.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
@@ -49,15 +50,22 @@ class Change:
         self.password: Secret | None = None
 
     async def offer_channel(self, n: int, certificate: bytes, reservation: Reservation) -> ev.Event:
-        """Let the same card begin the channel of write `n`, and keep the connection for the change."""
-        value = await self._access.begin(
-            lambda link: jpki.offer_channel(
-                link,
-                certificate=certificate,
-                key_version=reservation.key_version,
-                host_challenge=reservation.host_challenges[n - 1],
+        """Let the same card begin the channel of write `n`, and keep the connection for the change.
+
+        That `n` will be asked for is durable when this returns.
+        """
+        entered = asyncio.create_task(self._ports.journal.authorizing(self._attempt_id, n))  # while the card works
+        try:
+            value = await self._access.begin(
+                lambda link: jpki.offer_channel(
+                    link,
+                    certificate=certificate,
+                    key_version=reservation.key_version,
+                    host_challenge=reservation.host_challenges[n - 1],
+                )
             )
-        )
+        finally:
+            await entered
         if isinstance(value, DifferentCard):
             await self._access.end()
             return ev.CardDifferent()
@@ -67,7 +75,6 @@ class Change:
     async def authorize(self, n: int) -> ev.Event:
         """Ask the centre for write `n`; nothing is sent to the card meanwhile."""
         assert self._offer is not None
-        await self._ports.journal.authorizing(self._attempt_id, n)
         answer = await self._ports.central.authorize_reset(self._attempt_id, n, self._offer.answer)
         if isinstance(answer, Refused):
             if answer.why is Refusal.RESERVATION_USED and self._has_receipt:
@@ -99,7 +106,8 @@ class Change:
             log.exception("result not durable")
             return ev.ResultNotDurable()
         self.wipe_keys()
-        self._ports.outbox.poke()
+        if not isinstance(result, WriteAccepted):  # whose report is delivered, and waited for, next
+            self._ports.outbox.poke()
         match result:
             case WriteAccepted(signing_password_tries=tries):
                 return ev.WriteAccepted(counter_agrees=tries in (FULL_COUNTER, None))

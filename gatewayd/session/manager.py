@@ -176,8 +176,11 @@ class Manager:
         """Ask reader, journal and centre, all of them. Raises CentralUnavailable, JournalUnavailable."""
         if self._ports.reader.state.problem is not None:
             return Reason.READER_UNAVAILABLE
-        await self._ports.journal.probe()
-        status = await self._ports.central.service_status()
+        probe = asyncio.create_task(self._ports.journal.probe())
+        try:
+            status = await self._ports.central.service_status()
+        finally:
+            await probe
         return None if status.refusal is None else reason_of(status.refusal)
 
     async def _run(self, session: Session) -> None:
