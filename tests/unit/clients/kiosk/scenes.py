@@ -12,6 +12,11 @@ from jpkireset.gateway.v1 import reason_pb2
 
 REASONS = tuple(name.removeprefix("REASON_") for name in reason_pb2.Reason.keys() if name != "REASON_UNSPECIFIED")
 PANELS: Mapping[str, tuple[int, int]] = {"1024x768": (1024, 768), "1280x800": (1280, 800), "1080x1920": (1080, 1920)}
+# These end an attempt before its reservation is known.
+BEFORE_THE_CHECK = frozenset(
+    "BUSY CARD_LEFT_BEHIND OUT_OF_HOURS KIOSK_NOT_ENABLED MAINTENANCE NO_CARD NOT_A_MY_NUMBER_CARD NO_SIGNING_CERTIFICATE"
+    " USER_PIN_LOCKED RESERVATION_NOT_FOUND CERTIFICATE_EXPIRED CERTIFICATE_REVOKED CARD_NOT_REGISTERED".split()
+)
 EXPIRES = datetime.datetime(2026, 11, 24, 9, 41, tzinfo=JAPAN)
 OPENS = datetime.datetime(2026, 11, 23, 6, 30, tzinfo=JAPAN)
 CLOSES = datetime.datetime(2026, 11, 22, 23, 0, tzinfo=JAPAN)
@@ -30,7 +35,8 @@ def _attempt(name: str, **changes: object) -> Screen:
 
 
 def _ending(name: str, outcome: str, reason: str | None = None, stage: int = 0) -> Screen:
-    return _screen(name, outcome=outcome, reason=reason, stage=stage, receipt="1A2B 3C4D", expires_at=EXPIRES)
+    expires_at = None if reason in BEFORE_THE_CHECK else EXPIRES
+    return _screen(name, outcome=outcome, reason=reason, stage=stage, receipt="1A2B 3C4D", expires_at=expires_at)
 
 
 _FRONT = ("services", "procedure", "checklist", "terms", "terms_full", "help_reserve", "help_counter")
