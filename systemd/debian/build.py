@@ -52,7 +52,7 @@ SOURCES = {
     "gatewayd-pcscd-restart.service": "usr/lib/systemd/system/gatewayd-pcscd-restart.service",
     "gatewayd.sysusers": "usr/lib/sysusers.d/gatewayd.conf",
     "gatewayd.rules": "usr/share/polkit-1/rules.d/50-gatewayd.rules",
-    "gatewayd.toml": f"{DOCUMENTS}/gatewayd.toml",
+    "gatewayd.toml": f"{SHARED}/gatewayd.toml",
     "alerts/gatewayd.yml": f"{SHARED}/alerts/gatewayd.yml",
     "debian/copyright": f"{DOCUMENTS}/copyright",
     "debian/lintian-overrides": "usr/share/lintian/overrides/gatewayd",

@@ -79,7 +79,7 @@ prometheus        judges metrics and alert rules, and scrapes (the service itsel
 softhsm2          a PKCS #11 token in software, for the centre's master key (a library; it runs no service)
 chromium          the browser of the kiosk's screen
 fonts-noto-cjk    the screen's Chinese and Korean
-debootstrap       builds the throw-away system that the package is installed in
+mmdebstrap        builds the throw-away system that the package is installed in
 systemd-container boots it (systemd-nspawn)
 NEEDED
 mkdir -p .cache
