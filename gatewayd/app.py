@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -36,6 +36,7 @@ from gatewayd.rpc.interceptors import Guard
 from gatewayd.rpc.operator_service import OperatorService
 from gatewayd.rpc.reset_service import ResetService
 from gatewayd.rpc.server import Server, for_front_ends, for_operators
+from gatewayd.scrapes import Scrapes
 from gatewayd.session.drain import end_attempt, send_reports
 from gatewayd.session.manager import Manager
 from gatewayd.session.outbox import Outbox
@@ -63,7 +64,8 @@ async def serve(config: Config, clock: Clock, reread: Callable[[], Config]) -> N
         stack.enter_context(only_instance(Path(config.api.socket), "api"))
         stack.enter_context(only_instance(Path(config.operators.socket), "operators"))
         metrics = make_metrics(clock)
-        metrics_address = serve_metrics(metrics, config.metrics.address, stack)
+        scrapes = Scrapes(metrics.registry, config.metrics, credentials())
+        stack.callback(scrapes.close)
 
         journal = await Journal.open(Path(config.journal.path), clock, metrics.committed)
         stack.push_async_callback(journal.close)
@@ -131,7 +133,7 @@ async def serve(config: Config, clock: Clock, reread: Callable[[], Config]) -> N
         served = {
             "socket": config.api.socket,
             "operators_socket": config.operators.socket,
-            "metrics_address": metrics_address,
+            "metrics_address": scrapes.address,
         }
         log.info("serving", extra=served)
 
@@ -197,23 +199,6 @@ def make_metrics(clock: Clock) -> Metrics:
     return metrics
 
 
-def serve_metrics(metrics: Metrics, address: str, stack: AsyncExitStack) -> str:
-    """Serve scrapes on a thread of their own, which answers while the loop is stuck; return the address served."""
-    host, _, port = address.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), addr=host.strip("[]"), registry=metrics.registry)
-    except OSError as error:
-        raise ConfigError(f"cannot serve metrics on {address}: {error.strerror} - at `$.metrics.address`") from error
-
-    def close() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join(STOP_GRACE_S)
-
-    stack.callback(close)
-    return f"{host}:{server.server_port}"
-
-
 def reader_hooks(metrics: Metrics) -> ReaderHooks:
     """Connect what the reader tells to the metrics."""
     return ReaderHooks(
@@ -243,14 +228,19 @@ def make_central(config: Config, clock: Clock, metrics: Metrics, changed: Callab
 def central_settings(config: Config) -> CentralSettings:
     """Return what the central client needs of the configuration."""
     central = config.central
-    credentials = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""))  # an absolute path stays what it is
+    folder = credentials()
     return CentralSettings(
         address=central.address,
-        certificate=credentials / central.certificate,
-        key=credentials / central.key,
-        authority=credentials / central.authority,
+        certificate=folder / central.certificate,
+        key=folder / central.key,
+        authority=folder / central.authority,
         server_name=central.server_name,
     )
+
+
+def credentials() -> Path:
+    """Return where the service manager's credentials lie; an absolute path put behind it stays what it is."""
+    return Path(os.environ.get("CREDENTIALS_DIRECTORY", ""))
 
 
 @contextmanager

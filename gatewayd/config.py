@@ -58,7 +58,11 @@ class JournalFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MetricsAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where Prometheus scrapes."""
 
-    address: str = "127.0.0.1:9464"  # loopback only; port 0: chosen, and told in the log line "serving"
+    address: str = "127.0.0.1:9464"  # port 0: chosen, and told in the log line "serving"
+    # PEM files, read at the start; all three or none. Without them only a loopback address is served.
+    certificate: str = ""
+    key: str = ""
+    client_authority: str = ""  # whose certificates Prometheus may come with
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +99,12 @@ def load(path: Path) -> Config:
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise ConfigError(f"{path}: `{address}` is not host:port - at `$.{key}`")
-    if config.metrics.address.rpartition(":")[0] not in ("127.0.0.1", "[::1]", "localhost"):
+    metrics = config.metrics
+    files = {"certificate": metrics.certificate, "key": metrics.key, "client_authority": metrics.client_authority}
+    missing = [key for key, file in files.items() if not file]
+    if 0 < len(missing) < len(files):
+        raise ConfigError(f"{path}: TLS needs it, too - at `$.metrics.{missing[0]}`")
+    if missing and metrics.address.rpartition(":")[0] not in ("127.0.0.1", "[::1]", "localhost"):
         raise ConfigError(f"{path}: only a loopback address is served without TLS - at `$.metrics.address`")
     for section, socket in (("api", config.api.socket), ("operators", config.operators.socket)):
         if len(socket.encode()) > _LONGEST_SOCKET_PATH:

@@ -42,6 +42,7 @@ def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
         (GOOD.replace("central.example:7443", "central.example"), "`$.central.address`"),
         (GOOD.replace(":7443", ":70000"), "`$.central.address`"),
         (GOOD + '\n[metrics]\naddress = "0.0.0.0:9464"\n', "`$.metrics.address`"),
+        (GOOD + '\n[metrics]\ncertificate = "m.pem"\nkey = "m.key"\n', "`$.metrics.client_authority`"),
         (GOOD + f'\n[api]\nsocket = "/{"x" * 107}"\n', "`$.api.socket`"),
         (GOOD + f'\n[operators]\nsocket = "/{"x" * 107}"\n', "`$.operators.socket`"),
         (GOOD + '\n[operators]\nsocket = "/run/gatewayd/api.sock"\n', "a socket each - at `$.operators.socket`"),
