@@ -8,10 +8,12 @@ machine, or a file of its own. A line that is none of them fails.
 from __future__ import annotations
 
 import ast
+import datetime
 import grp
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,9 @@ from typing import NamedTuple
 
 import pytest
 
+from centrald import pki
 from gatewayctl import texts
+from tests.rig.crl import crl
 from tests.rig.process import ROOT, run
 from tests.rig.secrecy import PASSWORD_LENGTH
 from tests.rig.site import LOCKED, Site
@@ -41,9 +45,10 @@ STDIN = {"jpki-phone reserve": f"{USER_PIN}\n", "gatewayctl reset": f"{USER_PIN}
 SET_UP = "PATH=.venv/bin:$PATH; set -a; . .run/env; set +a"  # holds for all that follows it
 
 PACKAGE = "tests/system/test_package.py"
+POSTGRES = "tests/unit/centrald/test_migration.py::test_the_command_goes_down_only_when_told_twice"
+SERVE = "tests/integration/test_centrald_process.py::test_it_says_where_it_serves_and_stops_cleanly"
 FAULTS = "tests/integration/test_cardsim_faults.py::test_the_examples_of_the_document"
 RUNBOOKS = "tests/unit/docs/test_runbooks.py::test_a_page_says_all_there_is_to_say"
-OWN_FILES = ("kiosk.key", "kiosk.pem")
 
 # The command, or a pattern of it, → the test that runs it, and what of it stands in that test's module.
 ELSEWHERE: dict[str, tuple[str, str]] = {
@@ -59,6 +64,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     r"systemctl (stop|restart) gatewayd": (f"{PACKAGE}::test_configured_it_starts", '"systemctl", "start", UNIT'),
     r"journalctl --unit gatewayd .*": (f"{PACKAGE}::test_a_frozen_daemon_is_started_anew", '"journalctl", "--unit"'),
     r"(install|cp|usermod) .*": (f"{PACKAGE}::test_configured_it_starts", "kiosk.configure"),
+    r"createdb centrald": (POSTGRES, ".create()"),
+    r"centrald init .*--storage-url .*": (POSTGRES, "--storage-url"),
+    r"centrald serve --directory DIR": (SERVE, 'centrald("serve"'),
     r"cardsim fault .*": (FAULTS, "CARDSIM.md"),
 }
 BY_MAKE = {"test", "lint", "format"}  # what `make test` does itself, or undoes
@@ -154,7 +162,16 @@ def desk(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Desk]
         stack.gatewayd.config.write_text(text)
         stack.gatewayd.restart()
         publish(stack)
+        lay_out(stack.site, folder)
         yield Desk(stack, folder)
+
+
+def lay_out(site: Site, folder: Path) -> None:
+    """Put what others hand over to an operator into the folder: a registry of issuance, a revocation list."""
+    shutil.copy(site.cards / "registry.jsonl", folder / "cards.jsonl")
+    authority = site.central / "authority"
+    user = pki.load(authority / "user-ca.pem", authority / "user-ca.key")
+    (folder / "users.crl").write_bytes(crl(user, datetime.datetime.now(datetime.UTC)))
 
 
 @pytest.mark.parametrize("page", TYPED)
