@@ -332,6 +332,7 @@ def _with_outcome(screen: Screen, course: Course) -> Screen:
         busy=False,
         sound=sound,
         sound_every_s=every_s,
+        expires_at=_japanese(course.view.expires_at) if course.view else None,
     )
 
 

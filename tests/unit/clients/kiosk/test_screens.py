@@ -15,6 +15,7 @@ from jpki_kiosk.screens import NAMES, Course, Knowledge, Screen, Situation, limi
 from jpki_kiosk.values import CardRequest, Outcome, Record, State, Status, View
 
 ATTEMPT = "1a2b3c4d-0000-4000-8000-000000000000"
+NOON = datetime.datetime(2026, 11, 22, 3, 0, tzinfo=datetime.UTC)
 READY = Status(ready=True, kiosk_id="chain/store/kiosk")
 
 
@@ -193,12 +194,13 @@ def record(state: State, outcome: Outcome | None = None, reason: str | None = No
 def test_after_a_lost_stream_only_the_record_tells_the_outcome(
     known: Record | None, card_present: bool, name: str, outcome: str | None
 ) -> None:
-    writing = View(number=9, attempt_id=ATTEMPT, state=State.WRITING)
+    writing = View(number=9, attempt_id=ATTEMPT, state=State.WRITING, expires_at=NOON)
     course = Course(attempt_id=ATTEMPT, knowledge=Knowledge.ASKING, view=writing, record=known)
     status = Status(ready=False, card_present=card_present)
     screen = screen_of(Situation(status=status, course=course))
     assert (screen.name, screen.outcome) == (name, outcome)
     assert screen.view_number is None, "a lost stream takes no answer"
+    assert screen.expires_at == (NOON if outcome else None)
     assert not screen.can_cancel
 
 
@@ -301,11 +303,10 @@ def test_more_time_is_offered_where_the_daemon_gives_it() -> None:
 
 
 def test_times_are_shown_as_japan_reads_them() -> None:
-    noon = datetime.datetime(2026, 11, 22, 3, 0, tzinfo=datetime.UTC)
-    status = Status(ready=True, opens_at=noon, closes_at=noon)
+    status = Status(ready=True, opens_at=NOON, closes_at=NOON)
     course = Course(
         attempt_id=ATTEMPT,
-        view=View(number=1, attempt_id=ATTEMPT, state=State.ENTER_NEW_PASSWORD, expires_at=noon),
+        view=View(number=1, attempt_id=ATTEMPT, state=State.ENTER_NEW_PASSWORD, expires_at=NOON),
     )
     screen = screen_of(Situation(status=status, course=course))
     for time in (screen.expires_at, screen.opens_at, screen.closes_at):
