@@ -117,6 +117,11 @@ class Attempt:
         entry = reset_service_pb2.NewPassword(new_password=value.encode())
         await self.call.write(ResetPasswordRequest(view_number=self.view.number, new_password=entry))
 
+    async def more_time(self) -> None:
+        """Answer the newest view with the wish for more time."""
+        more = reset_service_pb2.MoreTime()
+        await self.call.write(ResetPasswordRequest(view_number=self.view.number, more_time=more))
+
     async def cancel(self) -> None:
         """Answer the newest view with a cancel."""
         await self.call.write(ResetPasswordRequest(view_number=self.view.number, cancel=reset_service_pb2.Cancel()))
