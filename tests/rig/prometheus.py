@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
 INTERVAL = "_interval: 15s"
 QUICK_INTERVAL = "_interval: 1s"
 SECONDS = 10.0
+PAUSE_SECONDS = 0.1
 
 
 def promtool(*words: str | Path, stdin: str | None = None) -> str:
@@ -125,7 +127,14 @@ class Prometheus:
 
     def until(self, expression: str, seconds: float = SECONDS) -> list[Series]:
         """Wait until an expression gives something. Raises RigError."""
-        return wait_until(lambda: self.query(expression) or None, seconds, expression)
+
+        def asked() -> list[Series] | None:
+            found = self.query(expression)
+            if not found:
+                time.sleep(PAUSE_SECONDS)  # it has news once a second, and work of its own
+            return found or None
+
+        return wait_until(asked, seconds, expression)
 
     def alerts(self) -> dict[str, str]:
         """Return the alerts that are not inactive, with their states: pending or firing."""

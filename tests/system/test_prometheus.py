@@ -56,7 +56,7 @@ class Watched:
 def watched(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Watched]:
     """Everything that can happen to a kiosk has happened, and Prometheus has seen it."""
     directory = tmp_path_factory.mktemp("watched")
-    with Stack(directory / "stack", site=site, log_level="debug") as stack:
+    with Stack(directory / "stack", site=site) as stack:
         _let_it_ask(stack.gatewayd)
         addresses = {
             "gatewayd": stack.gatewayd.metrics_url.removeprefix("http://").removesuffix("/metrics"),
