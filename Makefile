@@ -45,6 +45,10 @@ soak: ready  ## attempts and connections by the thousand, with what they leave; 
 	@SOAK_ATTEMPTS=$${SOAK_ATTEMPTS:-2000} SOAK_CONNECTS=$${SOAK_CONNECTS:-10000} \
 		$(BIN)/python -m pytest --capture=no tests/system/test_leaks.py tests/unit/gatewayd/session/test_leaks.py $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: ready  ## a whole reset against what it costs at least, and start, memory, idleness; into docs/PERFORMANCE.md
+	@$(BIN)/python -m tests.bench.reset --page docs/PERFORMANCE.md $(BENCH_ARGS)
+
 .PHONY: bench-central
 bench-central: test-packages ready  ## whole attempts a second through the centre, on both databases; BENCH_ARGS="--only sqlite"
 	$(BIN)/python -m tests.bench.central $(BENCH_ARGS)
