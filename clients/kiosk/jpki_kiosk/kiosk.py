@@ -328,7 +328,7 @@ class Kiosk:
                 notice=self._notice,
             )
         )
-        position = (self._visit, screen.name, screen.view_number)
+        position = (self._visit, screen.name, screen.view_number, course and course.knowledge)
         if position != self._position:
             self._position = position
             self._serial += 1

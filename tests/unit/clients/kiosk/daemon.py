@@ -61,6 +61,7 @@ class PlayedDaemon(ResetServiceServicer, GatewayServiceServicer):
         self.records: dict[str, gateway.Attempt] = {}
         self.refuse_records: grpc.StatusCode | None = None
         self.refuse_attempts: grpc.StatusCode | None = None
+        self.mute = False  # the status is not told
         self.asked_for: list[str] = []  # ids, by GetAttempt
         self._begun: asyncio.Queue[PlayedAttempt] = asyncio.Queue()
         self._status = READY
@@ -109,6 +110,8 @@ class PlayedDaemon(ResetServiceServicer, GatewayServiceServicer):
 
     async def GetStatus(self, request: Any, context: Any) -> gateway.GetStatusResponse:  # noqa: N802
         assert context.time_remaining() is not None, "a unary call has a deadline"
+        if self.mute:
+            await asyncio.sleep(SECONDS)
         return gateway.GetStatusResponse(status=self._status)
 
     async def WatchStatus(self, request: Any, context: Any) -> None:  # type: ignore[override]  # noqa: N802

@@ -10,7 +10,7 @@ import pytest
 from jpkireset.gateway.v1 import reason_pb2
 from jpkireset.gateway.v1 import reset_service_pb2 as reset
 
-from jpki_kiosk import logs
+from jpki_kiosk import gateway, kiosk, logs
 from jpki_kiosk.preferences import Preferences
 from jpki_kiosk.render import Renderer
 from jpki_kiosk.screens import Screen
@@ -46,6 +46,13 @@ async def to_the_writing(machine: Machine, page: Page) -> PlayedAttempt:
     await attempt.show(reset.STATE_WRITING, busy=True)
     await page.at("writing")
     return attempt
+
+
+@pytest.fixture
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon is looked after ten times a second."""
+    monkeypatch.setattr(kiosk, "PROBE_S", 0.1)
+    monkeypatch.setattr(gateway, "STATUS_S", 0.3)
 
 
 async def test_a_whole_reset_shows_every_screen_and_sends_each_secret_once(machine: Machine, page: Page) -> None:
@@ -290,6 +297,61 @@ async def test_a_record_that_is_gone_is_no_outcome_either(machine: Machine, page
     await page.at("asking_outcome")
     await machine.pass_time(page, 60)
     await page.at("outcome_unlearnt")
+
+
+async def test_an_outcome_that_was_told_stays_when_the_daemon_goes_and_ends_by_itself(
+    machine: Machine, page: Page
+) -> None:
+    attempt = await to_the_writing(machine, page)
+    await attempt.show(reset.STATE_REMOVE_CARD, outcome=reset.OUTCOME_DONE, card_request=reset.CARD_REQUEST_LIFT)
+    await page.at("outcome")
+    await machine.daemon.stop()
+    async with asyncio.timeout(10):
+        await attempt.left.wait()
+    await machine.pass_time(page, 60)
+    assert page.event["name"] == "outcome"
+    await page.until(lambda event: event["seconds_left"] is not None)
+    await machine.pass_time(page, 60)
+    await page.until_wiped()
+
+
+async def test_a_daemon_that_is_frozen_is_left_and_asked(quick_probes: None, machine: Machine, page: Page) -> None:
+    attempt = await to_the_writing(machine, page)
+    machine.daemon.mute = True
+    async with asyncio.timeout(10):
+        await attempt.left.wait()
+    await page.at("asking_outcome")
+    machine.daemon.mute = False
+    machine.daemon.record(attempt, reset.STATE_FINISHED, reset.OUTCOME_DONE)
+    await page.at("end")
+
+
+async def test_an_attempt_needs_no_memory(machine: Machine, page: Page) -> None:
+    """Where the disk takes nothing, only a restart could not tell the outcome."""
+    (machine.daemon.socket.parent / "state").rmdir()
+    attempt = await to_the_writing(machine, page)
+    await attempt.end(reset.OUTCOME_DONE)
+    await page.at("end")
+
+
+async def test_a_start_that_was_never_answered_is_told_after_a_restart(machine: Machine) -> None:
+    async with machine.page().open() as page:
+        await page.at("idle")
+        await begin(machine, page)
+        await page.at("admitting")
+    await machine.stop()
+    await machine.start()
+    async with machine.page().open() as page:
+        await page.at("not_begun")
+        await machine.pass_time(page, 60)
+        await page.until_wiped()
+
+
+async def test_a_language_chosen_and_left_is_forgotten(machine: Machine, page: Page) -> None:
+    assert (await page.press("language-en")).accepted
+    await page.at("idle", lang="en", seconds_left=90, can_extend=False)
+    await machine.pass_time(page, 90)
+    await page.until_wiped()
 
 
 async def test_idle_says_when_the_daemon_goes_and_comes_back(machine: Machine, page: Page) -> None:
