@@ -37,6 +37,7 @@ from centrald.service.cards import Trust
 from centrald.service.guards import CryptogramGuard, PhoneGuard
 from centrald.service.kiosks import KioskCalls
 from centrald.service.phones import PhoneCalls
+from centrald.service.purge import Purge, look_at_purge
 from centrald.storage.database import Database
 
 _log = logging.getLogger(__name__)
@@ -92,7 +93,11 @@ class Centrald:
             look_at_certificates(self._metrics, self._certificates()),
             look_at_guards(self._metrics, guard, cryptograms, revocations, self._clock),
         ]
+        monitor.looks.append(look_at_purge(self.database, self._metrics.purge_done))
         self._tasks.append(asyncio.create_task(monitor.run()))
+        if (every := config.retention.every()) is not None:
+            purge = Purge(self.database, config.retention.keep(), every, self._metrics.forgotten)
+            self._tasks.append(asyncio.create_task(purge.run()))
         self._scrapes = Scrapes(self._metrics, config.metrics.address)
         return Addresses(kiosks, phones, self._scrapes.address)
 

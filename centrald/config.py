@@ -14,6 +14,7 @@ import msgspec
 from centrald.errors import ConfigError
 from centrald.rules.hours import Hours, minutes
 from centrald.rules.limits import Rate
+from centrald.rules.retention import KEEP, SHORTEST
 
 CONFIG_NAME = "centrald.toml"
 
@@ -67,9 +68,24 @@ class Revocation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The authorities' revocation lists: one *.crl for each."""
 
     folder: str = "authority"
-    required: bool = False
+    required: bool = True  # an authority without a list: no attempt begins
     grace_hours: Annotated[int, msgspec.Meta(ge=0, le=720)] = 24
     look_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0
+
+
+class Retention(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How long what is over is kept, and how often the service looks for what may be forgotten."""
+
+    keep_days: Annotated[int, msgspec.Meta(ge=SHORTEST.days, le=36_500)] = KEEP.days
+    every_hours: Annotated[float, msgspec.Meta(ge=0, le=720)] = 24.0  # 0: never by itself
+
+    def keep(self) -> datetime.timedelta:
+        """Return for how long."""
+        return datetime.timedelta(days=self.keep_days)
+
+    def every(self) -> datetime.timedelta | None:
+        """Return how often; None: never."""
+        return datetime.timedelta(hours=self.every_hours) if self.every_hours else None
 
 
 class Tls(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -114,6 +130,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     storage: Storage = Storage()
     keys: Keys = Keys()
     revocation: Revocation = Revocation()
+    retention: Retention = Retention()
     tls: Tls = Tls()
     limits: Limits = Limits()
     metrics: MetricsAddress = MetricsAddress()
@@ -162,9 +179,13 @@ signing_authority = "{Keys().signing_authority}"  # and their signing certificat
 
 [revocation]
 folder = "{Revocation().folder}"  # one *.crl for each authority; `centrald crl import`
-required = false  # true: without every authority's list no attempt begins
+required = true  # without every authority's list no attempt begins; `init` makes empty ones for its test authority
 grace_hours = {Revocation().grace_hours}  # how long a list counts on when the next one is late
 look_seconds = {Revocation().look_seconds}  # how often the files are looked at
+
+[retention]
+keep_days = {Retention().keep_days}  # reservations that have been over for so long are forgotten; the ledger stays
+every_hours = {Retention().every_hours}  # by one of the services; 0: only by `centrald purge`
 
 [tls]
 certificate = "{Tls().certificate}"

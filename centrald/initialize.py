@@ -8,9 +8,11 @@ from pathlib import Path
 
 from centrald import pki
 from centrald.cardkeys import FileMasterKey
+from centrald.certificates import load_roots
 from centrald.clock import Clock, SystemClock
 from centrald.config import CONFIG_NAME, Config, Storage, template
 from centrald.errors import AlreadyThere
+from centrald.revocation import SUFFIX
 from centrald.storage.database import Database, parse
 
 _FOLDERS = ("keys", "authority", "tls")
@@ -45,6 +47,9 @@ def initialize(
     for name, unit in (("user", "JPKI for user authentication"), ("sign", "JPKI for digital signature")):
         issued = pki.card_authority(unit, now)
         issued.write(directory / f"authority/{name}-ca.pem", directory / f"authority/{name}-ca.key")
+        (key_id,) = load_roots(directory / f"authority/{name}-ca.pem")
+        empty = pki.empty_revocation_list(issued)
+        pki.write_new(directory / f"authority/{key_id}{SUFFIX}", empty, mode=0o600)  # where `crl import` puts the next
     server_authority = pki.tls_authority("centrald server authority", now)
     server_authority.write(directory / SERVER_AUTHORITY, directory / SERVER_AUTHORITY_KEY)
     server = pki.server_certificate(server_authority, server_names, now)

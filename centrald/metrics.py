@@ -82,6 +82,10 @@ class Metrics(Watcher):
         self._reliable = gauge(
             "centrald_revocation_reliable", "1 while every revocation list that is needed is in time."
         )
+        self._purge_done = gauge(
+            "centrald_purge_done_timestamp_seconds", "When what is over was forgotten last; 0 before the first time."
+        )
+        self._purged = counter("centrald_purged", "Reservations and attempts forgotten by this service.")
         self._limited_before: dict[str, int] = {}
         Info("centrald_build", "Version of the service.", registry=registry).info({"version": version})
         self._begin(error_reasons)
@@ -163,6 +167,14 @@ class Metrics(Watcher):
     def paused(self, of: str, count: int) -> None:
         """So many have to wait now."""
         self._waiting.labels(of).set(count)
+
+    def forgotten(self, count: int) -> None:
+        """So many reservations and attempts were forgotten."""
+        self._purged.inc(count)
+
+    def purge_done(self, at: datetime.datetime | None) -> None:
+        """When that was done last, by whomever."""
+        self._purge_done.set(at.timestamp() if at else 0)
 
     def certificate(self, role: str, expires_at: datetime.datetime) -> None:
         """A certificate file was read."""

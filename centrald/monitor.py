@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from cryptography import x509
-from sqlalchemy.exc import SQLAlchemyError
 
 from centrald.clock import Clock
 from centrald.errors import StorageFailed
@@ -69,7 +68,7 @@ class Monitor:
         try:
             async with asyncio.timeout(self.patience_seconds):
                 await work()
-        except (StorageFailed, SQLAlchemyError, TimeoutError):
+        except (StorageFailed, TimeoutError):
             return False
         except Exception:  # noqa: BLE001 - whatever it is, the next look comes
             _log.exception("unhandled")

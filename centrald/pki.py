@@ -80,6 +80,20 @@ def card_authority(unit: str, now: datetime.datetime) -> Issued:
     return Issued(_authority(builder, path_length=None).sign(key, hashes.SHA256()), key)
 
 
+def empty_revocation_list(authority: Issued) -> bytes:
+    """Return the list (DER) of an authority that has revoked nothing, good for its whole life; any other is newer."""
+    certificate = authority.certificate
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(certificate.subject)
+        .last_update(certificate.not_valid_before_utc)
+        .next_update(certificate.not_valid_after_utc)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+        .add_extension(x509.CRLNumber(0), critical=False)
+    )
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
 def tls_authority(common_name: str, now: datetime.datetime) -> Issued:
     """Make a self-signed P-256 authority."""
     key = ec.generate_private_key(ec.SECP256R1())

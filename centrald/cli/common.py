@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from centrald.errors import StorageFailed
-
 if TYPE_CHECKING:
     from centrald.storage.database import Database
     from centrald.storage.transaction import Transaction
@@ -67,8 +65,6 @@ def transact(directory: Path, work: Callable[[Transaction], Awaitable[_T]]) -> _
 
 def on_database(directory: Path, work: Callable[[Database], Awaitable[_T]]) -> _T:
     """Run the work with the service's database, also while the service runs; raises StorageFailed."""
-    from sqlalchemy.exc import DBAPIError
-
     from centrald.config import load
     from centrald.storage.database import Database
 
@@ -79,10 +75,7 @@ def on_database(directory: Path, work: Callable[[Database], Awaitable[_T]]) -> _
         finally:
             await database.close()
 
-    try:
-        return asyncio.run(run())
-    except DBAPIError as error:
-        raise StorageFailed(f"database: {error.orig}") from error
+    return asyncio.run(run())
 
 
 def note_in_ledger(directory: Path, event: str, detail: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -14,15 +13,19 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, Exit, show_one
-from centrald.errors import AlreadyThere, ConfigError, StorageFailed
+from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, Exit, on_database, show_one
+from centrald.errors import AlreadyThere, ConfigError
 from centrald.registry import Format, Line, read, write
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from centrald.rules.model import CertificateId
     from centrald.storage.database import Database
     from centrald.storage.registry import Taken
     from centrald.storage.transaction import Transaction
+
+    _Work = Callable[[Database], Awaitable[None]]
 
 _BATCH = 500  # entries in one transaction: the service waits no longer than that takes
 _PAGE = 1000
@@ -51,7 +54,7 @@ def import_cards(
     """
     with _opened_to_read(file) as lines, _opened_to_write(errors) as listed:
         done = _Import(listed, replacing=replace_)
-        _run(directory, done.run(lines, form or _form_of(file)))
+        on_database(directory, done.run(lines, form or _form_of(file)))
     show_one(done.summary(), as_json=as_json)
     if done.refused:
         raise typer.Exit(Exit.PARTLY)
@@ -65,7 +68,7 @@ def export_cards(
     """Export the registry in the form that import takes. Serial numbers are personal data: keep the file safe."""
     with _opened_to_write(out) as file:
         assert file is not None
-        _run(directory, _export(file, form or _form_of(out)))
+        on_database(directory, _export(file, form or _form_of(out)))
 
 
 class _Import:
@@ -176,32 +179,6 @@ class _Progress:
         elif count // _SAY_EVERY > self._said // _SAY_EVERY:
             typer.echo(f"{count:,} {self._unit}", err=True)
             self._said = count
-
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    _Work = Callable[[Database], Awaitable[None]]
-
-
-def _run(directory: Path, work: _Work) -> None:
-    """Run work of many transactions, also while the service runs; raises StorageFailed."""
-    from sqlalchemy.exc import DBAPIError
-
-    from centrald.config import load
-    from centrald.storage.database import Database
-
-    async def run() -> None:
-        database = Database.open(load(directory).storage.url, directory)
-        try:
-            await work(database)
-        finally:
-            await database.close()
-
-    try:
-        asyncio.run(run())
-    except DBAPIError as error:
-        raise StorageFailed(f"database: {error.orig}") from error
 
 
 def _form_of(file: Path) -> Format:

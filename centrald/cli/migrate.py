@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show_one
-from centrald.errors import StorageFailed
 
 _GOES_DOWN = "{target} is older than what is there: what only the newer tables hold will be lost. Repeat with --yes."
 
@@ -43,8 +42,6 @@ def migrate(
 
 
 async def _migrate(url: str, directory: Path, target: str, *, allow_down: bool) -> tuple[str | None, str | None]:
-    from sqlalchemy.exc import DBAPIError
-
     from centrald.storage import migration
     from centrald.storage.database import Database
 
@@ -53,7 +50,5 @@ async def _migrate(url: str, directory: Path, target: str, *, allow_down: bool) 
         if migration.goes_down(await database.revision(), target) and not allow_down:
             raise typer.BadParameter(_GOES_DOWN.format(target=target))
         return await database.migrate(target)
-    except DBAPIError as error:
-        raise StorageFailed(f"database: {error.orig}") from error
     finally:
         await database.close()

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show_one, transact
+from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, on_database, show_one
 from centrald.rules.retention import KEEP, SHORTEST
-
-_BATCH = 500  # of one transaction: nobody waits long behind it
 
 
 def purge(
@@ -20,12 +18,12 @@ def purge(
     ] = KEEP.days,
     as_json: AsJson = False,
 ) -> None:
-    """Delete reservations that are long over, with their attempts, also while the service runs; run it daily.
+    """Delete reservations that are long over, with their attempts, now; services do it by themselves once a day.
 
     What is in doubt or closed as unknown stays, and so does the whole ledger. A report that a kiosk brings even later
     is refused, so keep longer than a kiosk may be away.
     """
-    keep, total = datetime.timedelta(days=days), 0
-    while gone := transact(directory, lambda tx: tx.retention.forget(keep, _BATCH)):
-        total += gone
-    show_one({"forgotten": total}, as_json=as_json)
+    from centrald.service.purge import purge as forget
+
+    keep = datetime.timedelta(days=days)
+    show_one({"forgotten": on_database(directory, lambda database: forget(database, keep))}, as_json=as_json)

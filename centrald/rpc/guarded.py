@@ -10,7 +10,6 @@ from typing import Any, NoReturn, cast
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from sqlalchemy.exc import DBAPIError
 
 from centrald.clock import monotonic
 from centrald.errors import CallError, StorageFailed
@@ -94,7 +93,7 @@ def guarded(method: str, call: _Handler, decode: Callable[[bytes], Any] | None, 
             await refuse(context, ErrorReason.INTERNAL_CANCELLATION, "cancelled inside the service")
         except grpc.aio.AbortError:
             raise
-        except (StorageFailed, DBAPIError) as error:
+        except StorageFailed as error:
             _log.error("storage failed", extra={"method": method, "error": type(error).__name__})
             await refuse(context, ErrorReason.STORAGE_UNAVAILABLE, "storage unavailable")
         except Exception:  # noqa: BLE001 - the one place where everything else ends

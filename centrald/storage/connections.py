@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from centrald.errors import StorageFailed
-from centrald.storage.lean import Compiler, Driver, Link
+from centrald.storage.lean import Compiler, Driver, Link, StatementFailed
 
 Wrap = Callable[[AsyncConnection], Awaitable[Driver]]
 
@@ -38,6 +38,8 @@ class Connections:
                     await link.session.rollback()
             except BaseException as error:
                 await self._undo(link, error)
+                if isinstance(error, SQLAlchemyError):
+                    raise _failure(error) from error
                 raise
             self._idle.append(link)
 
@@ -60,9 +62,7 @@ class Connections:
     async def _opened(self) -> Link:
         try:
             session = await self._engine.connect()
-        except SQLAlchemyError:
-            raise
-        except Exception as error:  # what a driver raises before there is a connection, as it is
+        except Exception as error:  # SQLAlchemy's, or what a driver raises before there is a connection
             raise StorageFailed(f"the database cannot be reached: {error}") from error
         return Link(await self._wrap(session), self._compiler, session)
 
@@ -82,6 +82,14 @@ class Connections:
         while self._idle:
             await self._idle.pop().session.close()
         await self._engine.dispose()
+
+
+def _failure(error: SQLAlchemyError) -> StatementFailed:
+    """Return what came by way of SQLAlchemy as what comes from a driver."""
+    if not isinstance(error, DBAPIError):
+        return StatementFailed(str(error))
+    state = getattr(error.orig, "sqlstate", None)
+    return StatementFailed(f"{type(error).__name__}: {error.orig}", sqlstate=state, lost=error.connection_invalidated)
 
 
 async def _drop(link: Link) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from centrald.clock import Clock, SystemClock, monotonic
 from centrald.errors import CentralError, ConfigError, StorageFailed
@@ -137,7 +136,7 @@ class Database:
             try:
                 async with self.transaction() as tx:
                     return await work(tx)
-            except (DBAPIError, StatementFailed) as error:
+            except StatementFailed as error:
                 if not left or not postgres.worth_another_try(error):
                     raise
                 _log.info("transaction is tried again", extra={"error": type(error.__cause__ or error).__name__})

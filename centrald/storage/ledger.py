@@ -31,6 +31,7 @@ class Event(Enum):
     CARD_REVOKED = "card_revoked"
     CRL_IMPORTED = "crl_imported"
     KEYS_ADDED = "keys_added"
+    PURGED = "purged"  # reservations that were long over were forgotten
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -27,9 +26,9 @@ _SETTINGS = {
     "idle_in_transaction_session_timeout": "10000",  # milliseconds; a service that hangs frees its locks
     "synchronous_commit": "on",  # an answer is a promise: never before it is on disk
 }
-_UNIQUE_VIOLATION = "23505"
-# PostgreSQL's documentation, Appendix A: serialization_failure, deadlock_detected, admin_shutdown, crash_shutdown.
-_TRY_AGAIN = frozenset({"40001", "40P01", "57P01", "57P02"})
+# PostgreSQL's documentation, Appendix A: unique_violation, serialization_failure, deadlock_detected, admin_shutdown,
+# crash_shutdown.
+_TRY_AGAIN = frozenset({"23505", "40001", "40P01", "57P01", "57P02"})
 _READ_ONLY = "SELECT current_setting('transaction_read_only')"
 _NOW = "SELECT clock_timestamp()"
 _FAILED = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -120,15 +119,10 @@ async def writable(link: Link) -> bool:
     return bool((await link.driver.fetch(_READ_ONLY, ()))[0][0] == "off")
 
 
-def worth_another_try(error: DBAPIError | StatementFailed) -> bool:
+def worth_another_try(error: StatementFailed) -> bool:
     """Tell whether the same work may well succeed when done again from its beginning.
 
     A key that exists already was written by another transaction at the same time; the next try finds it. Where a
     connection was lost, even in a commit, nothing is lost by another try: every call is keyed, and finds what it did.
     """
-    if isinstance(error, StatementFailed):
-        return error.lost or error.sqlstate in _TRY_AGAIN | {_UNIQUE_VIOLATION}
-    state = getattr(error.orig, "sqlstate", None)
-    if isinstance(error, IntegrityError):
-        return state == _UNIQUE_VIOLATION
-    return error.connection_invalidated or state in _TRY_AGAIN
+    return error.lost or error.sqlstate in _TRY_AGAIN

@@ -27,7 +27,7 @@ class Retention:
         over = reservation.c.expires_at <= before, reservation.c.state.in_(OVER)
         done = await self._ids(sa.select(reservation.c.id).where(*over).order_by(reservation.c.expires_at), limit)
         loose = attempt.c.reservation_id.is_(None), attempt.c.begun_at <= before
-        lone = await self._ids(sa.select(attempt.c.id).where(*loose), limit)
+        lone = await self._ids(sa.select(attempt.c.id).where(*loose).order_by(attempt.c.begun_at), limit)
         mine = sa.select(write.c.attempt_id).where(write.c.reservation_id.in_(done))
         for statement in (
             sa.delete(report).where(report.c.attempt_id.in_(mine)),

@@ -18,6 +18,7 @@ from centrald.rules.model import (
 )
 from centrald.rules.reservation import state_of
 from centrald.storage import chain, rows, schema, statements
+from centrald.storage.chores import Chores
 from centrald.storage.fleet import Fleet
 from centrald.storage.lean import Link, Row, Statement, Values
 from centrald.storage.ledger import Entry, Event
@@ -38,6 +39,7 @@ class Transaction:
         self.maintenance = Maintenance(connection, now)
         self.overview = Overview(connection, now)
         self.retention = Retention(connection, now)
+        self.chores = Chores(connection, now)
 
     async def _one(self, query: Statement, values: Values) -> Row | None:
         found = await self._connection.fetch(query, values)

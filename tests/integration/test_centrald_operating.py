@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from centrald.initialize import KIOSK_AUTHORITY, SERVER_AUTHORITY, SERVER_AUTHOR
 from centrald.kioskname import uri_of
 from centrald.metrics import Metrics
 from centrald.monitor import Monitor
+from centrald.storage import database as storage
 from centrald.storage.database import Database
 from tests.rig import metrics
 from tests.rig.postgres import Postgres
@@ -267,6 +270,43 @@ async def test_health_follows_a_postgresql_that_goes_and_comes(postgres: Postgre
         postgres.execute(ending)
         assert await health.next() is True
     await database.close()
+
+
+async def test_a_mute_postgresql_is_said_in_time(
+    postgres: Postgres, initialized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes connections and answers nothing: stopped, as by a machine that swaps or a debugger."""
+    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.5)
+    directory, url = tmp_path / "central", postgres.url(postgres.create())
+    shutil.copytree(initialized, directory)
+    settings = directory / config.CONFIG_NAME
+    settings.write_text(re.sub(r"^url = .*$", f'url = "{url}"', settings.read_text(), flags=re.MULTILINE))
+    centre = Centre(directory)
+    await centre.service.database.migrate()
+    async with centre.service.database.transaction() as tx:
+        await tx.fleet.add(KIOSK)
+    centre.where = await centre.service.start()
+    async with centre.connect() as channel:
+        stub: health_pb2_grpc.HealthAsyncStub = health_pb2_grpc.HealthStub(channel)
+        answers = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        try:
+            assert (await answers.read()).status == SERVING
+            assert (await status(channel)).refusal == 0
+            with postgres.stopped():
+                begun = time.perf_counter()
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await status(channel)
+                assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+                assert "STORAGE_UNAVAILABLE" in str(raised.value.trailing_metadata())
+                assert time.perf_counter() - begun < 2, "a kiosk gives a call three seconds"
+                async with asyncio.timeout(SECONDS):
+                    assert (await answers.read()).status == NOT_SERVING
+            async with asyncio.timeout(SECONDS):
+                assert (await answers.read()).status == SERVING
+            assert (await status(channel)).refusal == 0
+        finally:
+            answers.cancel()
+            await centre.service.stop()
 
 
 async def test_health_checks_answer_by_it(centre: Centre) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -75,6 +77,19 @@ class Postgres:
         """Drop a database, whoever is connected."""
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let none of its processes run: it takes connections, and answers nothing."""
+        processes = [self.pid, *_children(self.pid)]  # each of which has a session of its own
+        try:
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            yield
+        finally:
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+
     def stop(self) -> None:
         """End it, and remove all it kept."""
         self._process.signal(signal.SIGQUIT)  # at once: nothing of it is needed any more
@@ -86,3 +101,9 @@ class Postgres:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _children(pid: int) -> list[int]:
+    return [
+        int(child) for listed in Path(f"/proc/{pid}/task").glob("*/children") for child in listed.read_text().split()
+    ]

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 
 from centrald.cli.purge import purge as purge_command
-from centrald.errors import OutOfOrder
+from centrald.config import Storage
+from centrald.errors import OutOfOrder, StorageFailed
 from centrald.rules.model import (
     SILENCE,
     VALIDITY,
@@ -26,11 +27,17 @@ from centrald.rules.model import (
 )
 from centrald.rules.reservation import state_of
 from centrald.rules.retention import KEEP, OVER, forgettable
+from centrald.service import purge as purge_module
+from centrald.service.purge import CHORE, Purge
 from centrald.storage import schema
+from centrald.storage.database import Database
+from centrald.storage.ledger import Event
+from centrald.storage.retention import Retention
 from tests.unit.centrald.world import KIOSK, World, minutes, new_id
 
 START = datetime.datetime(2026, 11, 22, 3, 0, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)
+HOUR = datetime.timedelta(hours=1)
 OVER_AT = START + VALIDITY + KEEP
 
 
@@ -140,6 +147,74 @@ async def test_an_authorized_write_nobody_reports_is_kept(world: World) -> None:
     world.clock.advance(VALIDITY + KEEP + SILENCE)
     assert await purge(world) == 0
     assert await world.state(reservation) is State.IN_DOUBT
+
+
+async def test_one_of_several_services_forgets_once_in_a_while(world: World) -> None:
+    other = Database.open(world.storage_url, world.directory, world.clock)
+    counted: list[int] = []
+    services = [Purge(database, KEEP, HOUR, counted.append) for database in (world.database, other)]
+    await world.kiosks.release(KIOSK, new_id())
+    world.clock.advance(KEEP)
+    assert sorted(await asyncio.gather(*(one.turn() for one in services))) == [False, True]
+    assert counted == [1]
+    (noted,) = [one for one in await world.ledger() if one.event is Event.PURGED]
+    assert noted.detail == "1 reservations or attempts"
+    assert [await one.turn() for one in services] == [False, False]
+    world.clock.advance(HOUR)
+    assert [await services[1].turn(), await services[0].turn(), counted] == [True, False, [1, 0]]
+    assert len([one for one in await world.ledger() if one.event is Event.PURGED]) == 1, "nothing was forgotten"
+    async with world.database.transaction() as tx:
+        assert await tx.chores.last_done(CHORE) == world.clock.now()
+    await other.close()
+
+
+async def test_a_service_that_dies_at_it_is_followed_by_another(world: World) -> None:
+    counted: list[int] = []
+    async with world.database.transaction() as tx:
+        assert await tx.chores.claim(CHORE, HOUR, minutes(10))
+    other = Purge(world.database, KEEP, HOUR, counted.append)
+    assert not await other.turn()
+    world.clock.advance(minutes(10))
+    assert await other.turn()
+
+
+async def test_a_service_forgets_by_itself_and_outlives_a_database_that_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge_module, "LOOK_SECONDS", 0.001)
+    failures, forgotten, gone = 2, Retention.forget, asyncio.Event()
+
+    async def forget(self: Retention, keep: datetime.timedelta, limit: int) -> int:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            world.clock.advance(minutes(10))  # its claim ends
+            raise StorageFailed("away") if failures else ZeroDivisionError
+        return await forgotten(self, keep, limit)
+
+    monkeypatch.setattr(Retention, "forget", forget)
+    await world.kiosks.release(KIOSK, new_id())
+    world.clock.advance(KEEP)
+    running = asyncio.create_task(Purge(world.database, KEEP, HOUR, lambda _: gone.set()).run())
+    async with asyncio.timeout(10):
+        await gone.wait()
+    running.cancel()
+    assert (await rows_of(world))["attempt"] == 0
+
+
+async def test_what_may_be_forgotten_is_found_by_index(world: World) -> None:
+    """Not by looking at every reservation and attempt there is."""
+    explain = "EXPLAIN QUERY PLAN" if world.storage_url == Storage().url else "EXPLAIN"
+    asked = {
+        "ix_reservation_expires_at": "reservation WHERE expires_at <= CURRENT_TIMESTAMP ORDER BY expires_at",
+        "ix_attempt_loose": "attempt WHERE reservation_id IS NULL AND begun_at <= CURRENT_TIMESTAMP ORDER BY begun_at",
+    }
+    async with world.database.transaction() as tx:
+        if explain == "EXPLAIN":
+            await tx._connection.execute(sa.text("SET LOCAL enable_seqscan = off"))  # so few rows are looked at all
+        for index, query in asked.items():
+            found = (await tx._connection.execute(sa.text(f"{explain} SELECT id FROM {query}"))).all()
+            assert index in str(found) or "USING INDEX ix_attempt_reservation_id" in str(found)  # SQLite's choice
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)

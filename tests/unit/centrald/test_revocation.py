@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from centrald import pki
+from centrald.app import revocations_of
 from centrald.certificates import load_roots
+from centrald.config import Config, Revocation
 from centrald.errors import AlreadyThere, ConfigError
 from centrald.revocation import Condition, Revocations, Role, Root, all_roots, read
 from centrald.rules.model import Attempt, Refusal, Reservation
@@ -323,6 +325,24 @@ async def test_nobody_begins_while_revocation_cannot_be_judged(
     assert isinstance(await world.reserve(card), Reservation)  # the kiosk judges it again
     revoke(world, authorities, Role.SIGNING, 1, number=2)
     assert isinstance(await world.kiosks.begin(KIOSK, new_id(), PROCEDURE), Attempt)
+
+
+async def test_without_a_list_of_every_authority_no_attempt_begins(
+    world: World, authorities: dict[Role, pki.Issued]
+) -> None:
+    """Unless the operator says that none is required; `init` makes empty ones for its own authority."""
+    now, folder = world.clock.now(), world.directory / "authority"
+    assert (await world.kiosks.status(KIOSK)).refusal is None
+    (folder / f"{key_id(authorities[Role.SIGNING])}.crl").unlink()
+    for config, reliable in ((Config(), False), (Config(revocation=Revocation(required=False)), True)):
+        fresh = revocations_of(world.directory, config)
+        fresh.load(now)
+        assert fresh.reliable(now) is reliable
+    put = crl(authorities[Role.SIGNING], now, 7)
+    fresh = revocations_of(world.directory, Config())
+    fresh.load(now)
+    assert fresh.put(put, now)[1]
+    assert fresh.reliable(now)
 
 
 async def test_who_began_in_time_goes_on(world: World, authorities: dict[Role, pki.Issued]) -> None:

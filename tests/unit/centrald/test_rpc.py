@@ -17,7 +17,6 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from jpkireset.central.v1 import kiosk_service_pb2 as pb
 from jpkireset.central.v1 import reservation_service_pb2 as phone_pb
-from sqlalchemy.exc import OperationalError
 
 from centrald import errors
 from centrald.kioskname import uri_of
@@ -29,7 +28,7 @@ from centrald.rpc.running import Running
 from centrald.rules.model import FaceMatch, Outcome, Refusal, State, Verdict
 from tests.unit.centrald.world import KIOSK
 
-LOCKED = OperationalError("INSERT secret", {"serial": "secret"}, Exception("locked"))
+LOCKED = errors.StorageFailed("INSERT secret: locked")
 DOCUMENT = Path(__file__).parents[3] / "docs/CENTRAL.md"
 METHOD = "/jpkireset.central.v1.KioskService/GetServiceStatus"
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from centrald.errors import AlreadyThere, ConfigError, NotThere, StorageFailed
 from centrald.rules.hours import Window
@@ -26,7 +25,7 @@ ON_POSTGRESQL = pytest.mark.parametrize("storage_url", ["postgresql"], indirect=
 
 
 async def refused(world: World, statement: sa.Executable, error: str, rows: list[dict[str, Any]] | None = None) -> None:
-    with pytest.raises(DBAPIError, match=error):
+    with pytest.raises(StorageFailed, match=error):
         async with world.database.transaction() as tx:
             await tx._connection.execute(statement, rows)
 

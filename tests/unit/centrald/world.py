@@ -158,6 +158,7 @@ class World:
         self.database = Database.open(storage_url, directory, clock, service=True)
         self.order = self.database.watcher = Order()
         self.revocations = revocations_of(directory, config)
+        self.revocations.load(clock.now())
         trust = Trust(UserAuthority.load(directory / config.keys.user_authority), self.revocations)
         keys = KeyRing.open(directory, config.keys.master, config.keys.ring)
         self.guard = CryptogramGuard()
