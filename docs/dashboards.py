@@ -153,6 +153,8 @@ CENTRALD: list[tuple[str, list[Panel]]] = [
         [
             slowest("Transactions, p99", "centrald_transaction_duration_seconds", "result", 0.99),
             counted("Transactions", "centrald_transaction_duration_seconds_count", "result"),
+            each("Forgotten last at", TIME, "centrald_purge_done_timestamp_seconds{$of} * 1000"),
+            each("Forgotten", COUNT, "increase(centrald_purged_total{$of}[$__rate_interval])"),
             each(
                 "Revocation lists, due at",
                 TIME,

@@ -138,6 +138,8 @@ ADVICE = {
     "centrald_paused": "`kiosk` above 0: look at that kiosk; the log names it.",
     "centrald_certificate_expiry_timestamp_seconds": "`centrald certificate renew`; authorities need weeks.",
     "centrald_crl_next_update_timestamp_seconds": "0 or past: fetch the list, `centrald crl import`.",
+    "centrald_purge_done_timestamp_seconds": "Days ago: nothing is forgotten. The log says why; `centrald purge`.",
+    "centrald_purged": "One of several services does it; the others show none.",
     "centrald_revocation_reliable": "0: a needed list is missing; with `required` no attempt begins.",
     "centrald_build": "Tell releases apart.",
 }
