@@ -45,7 +45,7 @@ def make_tree() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tree.exists():
             new = TREES / "new"
-            run([*AS_ROOT, "rm", "-rf", new])
+            run([*AS_ROOT, "rm", "-rf", *(old for old in TREES.iterdir() if old.is_dir())])
             run([*AS_ROOT, *MAKE, new, MIRROR], seconds=MAKE_SECONDS)
             run([*AS_ROOT, "mv", new, tree])
     return tree

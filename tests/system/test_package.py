@@ -139,6 +139,7 @@ def test_what_is_installed_is_what_the_sources_say(machine: Machine) -> None:
         assert (machine.call("systemd-analyze", "verify", unit).stderr) == ""
     said = machine.run("systemd-analyze", "security", UNIT, "--no-pager")
     print(said.splitlines()[-1])
+    assert machine.shown(UNIT, "StartLimitIntervalUSec") == "0"  # it is started again, however often it ended
     level = re.search(r"exposure level for .*: ([\d.]+)", said)
     assert level
     assert float(level[1]) <= 1.2
@@ -165,6 +166,38 @@ def test_configured_it_starts(kiosk: InstalledKiosk, machine: Machine) -> None:
     assert machine.shown(UNIT, "StatusText") == "ready"
     (serving,) = (line for line in machine.journal(UNIT).splitlines() if '"serving"' in line)
     assert json.loads(serving)["socket"] == SOCKET
+
+
+def test_what_the_page_says_can_be_typed(kiosk: InstalledKiosk, machine: Machine) -> None:
+    """The commands of docs/INSTALL.md for root, as they stand there; after them the doctor finds nothing wrong."""
+    configured = machine.run("cat", CONFIG)
+    for name in ("kiosk.pem", "server-ca.pem", "kiosk.key"):
+        machine.write(f"/root/{name}", (kiosk.site.kiosk / name).read_text(), 0o600)
+    page = (ROOT / "docs/INSTALL.md").read_text().replace("FRONT_END", FRONT_END).replace("OPERATOR", OPERATOR)
+    typed = re.findall(r"^(?:install|cp|usermod) .+$", page, flags=re.MULTILINE)
+    assert len(typed) == 5
+    for command in typed:
+        machine.run("sh", "-c", f"cd /root && {command}")
+    assert machine.run("cat", CONFIG) == machine.run("cat", REFERENCE)
+    machine.write(CONFIG, configured)
+    machine.run("systemctl", "restart", "gatewayd")
+    kiosk.wait_ready()
+    done = machine.call("gatewayctl", "doctor", "--json")
+    findings = json.loads(done.stdout)["findings"]
+    assert [finding for finding in findings if finding["verdict"] != "ok"] == []
+    assert done.returncode == 0
+    unseen = json.loads(machine.call("gatewayctl", "doctor", "--json", user=STRANGER).stdout)["findings"]
+    assert {"unknown", "ok"} >= {finding["verdict"] for finding in unseen}, unseen
+
+
+def test_the_doctor_finds_that_it_is_stopped(kiosk: InstalledKiosk, machine: Machine) -> None:
+    """And nothing else: the key, which is a credential then, is found where that is made of it."""
+    machine.run("systemctl", "stop", UNIT)
+    said = machine.call("gatewayctl", "doctor", "--json").stdout
+    machine.run("systemctl", "start", UNIT)
+    amiss = {finding["check"] for finding in json.loads(said)["findings"] if finding["verdict"] != "ok"}
+    assert amiss == {"daemon", "sockets"}, said
+    kiosk.wait_ready()
 
 
 def test_the_sandbox_holds(kiosk: InstalledKiosk, machine: Machine) -> None:
