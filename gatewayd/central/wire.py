@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -67,6 +67,27 @@ class Wire:
         """
         end = self._clock.monotonic() + budget
 
+        async def call() -> R:
+            if not self._circuit.admit():
+                raise CentralUnavailable(self._word)
+            return await self.once(pick, request, end - self._clock.monotonic())
+
+        try:
+            async with asyncio.timeout(budget):
+                try:
+                    return await call()  # nearly always enough, and spares what the repeats below cost
+                except grpc.aio.AioRpcError as error:
+                    if not _is_transient(error):
+                        raise
+                    return await self._repeat(call, error, end)
+        except TimeoutError:
+            raise CentralUnavailable(DEADLINE) from None
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from None
+
+    async def _repeat(self, call: Callable[[], Awaitable[R]], first: grpc.aio.AioRpcError, end: float) -> R:
+        """Call again after the first failure, with growing pauses, until `end`."""
+
         def too_late(state: RetryCallState) -> bool:
             return self._clock.monotonic() + state.upcoming_sleep >= end
 
@@ -77,17 +98,11 @@ class Wire:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        try:
-            async with asyncio.timeout(budget):
-                async for attempt in retrying:
-                    with attempt:
-                        if not self._circuit.admit():
-                            raise CentralUnavailable(self._word)
-                        return await self.once(pick, request, end - self._clock.monotonic())
-        except TimeoutError:
-            raise CentralUnavailable(DEADLINE) from None
-        except grpc.aio.AioRpcError as error:
-            raise _failure(error) from None
+        async for attempt in retrying:
+            with attempt:
+                if attempt.retry_state.attempt_number == 1:
+                    raise first
+                return await call()
         raise AssertionError("the loop returns or raises")
 
     async def deliver(self, pick: Pick[Q, R], request: Q) -> R:

@@ -50,6 +50,7 @@ class Session:
         self._published = asyncio.Event()
         self._effect: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
+        self._armed: tuple[type[ev.Event], float] | None = None  # what the timer waits for
         self._deadlines: dict[type[ev.Event], float] = {ev.AttemptOver: clock.monotonic() + ATTEMPT_LIMIT_S}
         self._step_since = clock.monotonic()
         self._machine_s = 0.0
@@ -194,10 +195,14 @@ class Session:
 
     def _arm(self) -> None:
         """Wake the loop at the next limit."""
-        if self._timer is not None:
-            self._timer.cancel()
         kind = min(self._deadlines, key=lambda kind: self._deadlines[kind], default=None)
-        self._timer = None if kind is None else asyncio.create_task(self._wake(kind, self._deadlines[kind]))
+        limit = None if kind is None else (kind, self._deadlines[kind])
+        if self._timer is not None:
+            if limit == self._armed and not self._timer.done():
+                return  # the usual case: a step of the machine has no limit of its own
+            self._timer.cancel()
+        self._armed = limit
+        self._timer = None if limit is None else asyncio.create_task(self._wake(*limit))
 
     async def _wake(self, kind: type[ev.Event], deadline: float) -> None:
         await self._clock.sleep(max(0.0, deadline - self._clock.monotonic()))
