@@ -31,6 +31,10 @@ stack: ready  ## the same parts in the foreground to play with; PERSONA=forgotte
 kiosk: ready  ## the same with the citizen's screen and a panel for all that is around it; KIOSK_PANEL=1080x1920
 	@$(BIN)/python -m tests.rig.kiosk
 
+.PHONY: screens
+screens: test-packages ready  ## pictures of all screens of the kiosk, and docs/SCREENS.md; SCREENS_LANGUAGES="ja en"
+	@$(BIN)/python -m tests.rig.screens
+
 .PHONY: recovery
 recovery: ready  ## how soon a kiosk heals, and what late answers, mute and swapped cards do; ROUNDS=5
 	@$(BIN)/python -m tests.rig.recovery

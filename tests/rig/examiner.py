@@ -1,0 +1,40 @@
+"""Looks at every screen that a person comes by, once each, in every language and way that is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from tests.rig.looks import examined, prefer
+from tests.rig.visitor import Look, Visitor
+
+OF_AXE = "Applying inline style violates"  # axe tries to, and is refused as everybody is
+LONG = os.environ.get("LONG_SCREENS") == "1"
+WAYS: Sequence[tuple[str, ...]] = (("language-en",), ("language-ja",))
+LONG_WAYS: Sequence[tuple[str, ...]] = tuple(
+    (f"language-{language}", f"size-{size}", f"theme-{theme}")
+    for language in ("en", "zh_Hans", "ko", "ja")
+    for size in ("large", "standard")
+    for theme in ("contrast", "standard")
+)
+
+
+class Examiner:
+    """Told of a screen (`Visitor.seen`), it examines what it has not seen yet. `problems` has what was wrong."""
+
+    def __init__(self) -> None:
+        self.known: set[Look] = set()
+        self.problems: list[str] = []
+
+    def __call__(self, visitor: Visitor) -> None:
+        look = visitor.look
+        if look in self.known:
+            return
+        self.known.add(look)
+        visitor.expected = (OF_AXE,)
+        ways = LONG_WAYS if LONG else WAYS
+        for way in ways if look.name != "page_in_use" else [()]:
+            for press in way:
+                prefer(visitor.page, press)
+            where = " ".join((look.name, look.code, look.part, *way))
+            self.problems += [f"{where}: {problem}" for problem in examined(visitor.page)]

@@ -1,0 +1,82 @@
+"""What everybody can see, reach and read of a screen: measured on the page as Chromium draws it, and judged by axe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+from tests.rig.browser import PANELS, pixels
+from tests.rig.process import ROOT
+
+MEASURE = Path(__file__).with_name("looks.js").read_text(encoding="utf-8")
+AXE = ROOT / "tests/foreign/node_modules/axe-core/axe.min.js"
+LIMITS = {
+    "targetMm": 15.0,
+    "primaryMm": 20.0,
+    "gapMm": 3.0,
+    "commitGapMm": 6.0,  # between what commits and what cancels
+    "textContrast": 7.0,  # WCAG 2.2, 1.4.6
+    "shapeContrast": 3.0,  # 1.4.11
+    "letterMm": 4.4,  # cap height of what is to be read; EN 301 549, 5.1.4 asks for 0.7 degrees: 4.9 mm at 400 mm
+    "smallLetterMm": 2.8,  # of the tools' names and of the official terms beside a translation
+}
+PREFER = """async (press) => {
+  const token = document.querySelector('meta[name="page-token"]').content;
+  await fetch(`/press/${press}`, { method: "POST", headers: { "X-Page-Token": token, "X-View": "0" } });
+}"""
+RUN_AXE = """async () => (await axe.run(document, { resultTypes: ["violations"], preload: false })).violations
+  .map(({ id, nodes }) => `axe ${id}: ${nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`)"""
+
+
+def measured(page: Page, panel: str) -> list[str]:
+    """What is wrong with the screen as it is drawn on a panel; empty is good."""
+    found: list[str] = page.evaluate(f"({MEASURE})({{pixelsPerMm: {PANELS[panel]}, ...{LIMITS}}})")
+    return [f"{panel}: {problem}" for problem in found]
+
+
+def judged(page: Page) -> list[str]:
+    """What axe finds wrong."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: list[str] = page.evaluate(RUN_AXE)
+    return found
+
+
+@contextmanager
+def on_panel(page: Page, panel: str) -> Iterator[None]:
+    """The same page on another panel, while the context lasts."""
+    before: Any = page.viewport_size
+    usual = page.evaluate("document.body.dataset.panel")
+    width, height = pixels(panel)
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate("panel => document.body.dataset.panel = panel", panel)
+    try:
+        yield
+    finally:
+        page.evaluate("panel => document.body.dataset.panel = panel", usual)
+        page.set_viewport_size(before)
+
+
+def prefer(page: Page, press: str) -> None:
+    """Press a language, a size or a theme without its menu, and wait until it is drawn."""
+    page.evaluate(PREFER, press)
+    kind, _, value = press.partition("-")
+    wanted = {
+        "language": f'html[lang="{value.replace("_", "-")}"]',
+        "size": f'body[data-size="{value}"]',
+        "theme": f'body[data-theme="{value}"]',
+    }[kind]
+    page.wait_for_selector(wanted, state="attached")
+
+
+def examined(page: Page, panels: Sequence[str] = tuple(PANELS)) -> list[str]:
+    """Everything that is wrong with the screen: by axe on the first panel, by measure on all."""
+    problems = judged(page)
+    for panel in panels:
+        with on_panel(page, panel):
+            problems += measured(page, panel)
+    return problems
