@@ -58,7 +58,10 @@ SOURCES = {
     "debian/lintian-overrides": "usr/share/lintian/overrides/gatewayd",
 }
 PROGRAMS = {"debian/gatewayd": "usr/bin/gatewayd", "debian/gatewayctl": "usr/bin/gatewayctl"}
-PAGES = ("../CHANGELOG.md", "INSTALL.md", "OPERATIONS.md", "REASONS.md", "METRICS.md", "THREATS.md", "PERFORMANCE.md")
+PAGES = (
+    *("../CHANGELOG.md", "INSTALL.md", "OPERATIONS.md", "DOCTOR.md", "RUNBOOKS.md"),
+    *("REASONS.md", "ERRORS.md", "METRICS.md", "THREATS.md", "PERFORMANCE.md"),
+)
 FOLDERS = ("etc/gatewayd/tls",)  # the operator's; the package puts nothing into them
 SCRIPTS = ("postinst", "prerm", "postrm")
 

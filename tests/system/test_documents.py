@@ -63,7 +63,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     r"systemctl (start|reload) gatewayd": (f"{PACKAGE}::test_configured_it_starts", '"systemctl", "reload", UNIT'),
     r"systemctl (stop|restart) gatewayd": (f"{PACKAGE}::test_configured_it_starts", '"systemctl", "start", UNIT'),
     r"journalctl --unit gatewayd .*": (f"{PACKAGE}::test_a_frozen_daemon_is_started_anew", '"journalctl", "--unit"'),
-    r"(install|cp|usermod) .*": (f"{PACKAGE}::test_configured_it_starts", "kiosk.configure"),
+    r"(install|cp|usermod) .*": (f"{PACKAGE}::test_what_the_page_says_can_be_typed", "docs/INSTALL.md"),
     r"createdb centrald": (POSTGRES, ".create()"),
     r"centrald init .*--storage-url .*": (POSTGRES, "--storage-url"),
     r"centrald serve --directory DIR": (SERVE, 'centrald("serve"'),
