@@ -33,6 +33,7 @@ HELP = """Exit codes:
 6    the daemon cannot be reached, or the call broke and the outcome could not be learnt
 7    the attempt is still running
 8    the daemon never accepted an attempt of that id
+9-11 what `doctor` found; its own help says more
 130  left by a second Ctrl-C before the outcome was known
 """
 
