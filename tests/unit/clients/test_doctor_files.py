@@ -268,6 +268,12 @@ def test_journal_that_is_to_come(files: Files) -> None:
     assert files.look(storage.journal).verdict is Verdict.WARN
 
 
+def test_a_journal_that_is_no_file_is_not_waited_for(files: Files) -> None:
+    os.mkfifo(files.journal, 0o600)
+    found = files.look(storage.journal)
+    assert (found.verdict, "is no file" in found.summary) == (Verdict.FAIL, True)
+
+
 async def test_journal_that_never_rests(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     await files.keep_journal()
 
@@ -402,6 +408,14 @@ def test_units_that_would_log_commands(files: Files, path: str, content: str) ->
     found = files.look(betrayal.debug_modes)
     assert (found.verdict, str(unit) in found.summary) == (Verdict.FAIL, True)
     assert "wipe the logs" in found.remedy
+
+
+def test_a_spy_in_the_place_of_the_library(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PC/SC's own, which Debian's libpcsclite-dev brings."""
+    spy = Path(Evidence(files.config, NOW).pcsc.library).with_name("libpcscspy.so.0")
+    monkeypatch.setenv("LD_PRELOAD", str(spy))
+    found = files.look(betrayal.debug_modes)
+    assert (found.verdict, spy.name in found.summary) == (Verdict.FAIL, True)
 
 
 @pytest.mark.parametrize(

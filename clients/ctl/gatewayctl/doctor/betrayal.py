@@ -59,6 +59,8 @@ def debug_modes(evidence: Evidence) -> Finding:
             continue
         for what in telling_variables(environment):
             _note(findings, f"{process.shown} runs with", what)
+    if "spy" in Path(evidence.pcsc.library).name:
+        findings.fail(f"PC/SC's spy library {evidence.pcsc.library} is in the place of libpcsclite.", REMEDY)
     for path, what in told_by_units(evidence.root, driver_logs=driver_logs):
         _note(findings, f"{path} will start it with", what)
     findings.facts |= {"looked_at": [process.shown for process in watched], "environment_hidden": hidden}

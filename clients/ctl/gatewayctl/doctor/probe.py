@@ -25,12 +25,10 @@ NAMES = {
 
 
 def library() -> str:
-    """Return the path of the libpcsclite in use, empty when it cannot be told."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        path = line.split(maxsplit=5)[-1]
-        if "/libpcsclite" in path:
-            return path
-    return ""
+    """Return the path of the libpcsclite in use, of a spy before it if there is one, empty when it cannot be told."""
+    paths = {line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    names = ("/libpcscspy", "/libpcsclite")
+    return next((path for name in names for path in sorted(paths) if name in path), "")
 
 
 def look() -> tuple[int, dict[str, int]]:

@@ -70,6 +70,9 @@ def journal(evidence: Evidence) -> Finding:
     except OSError as error:
         findings.unknown(f"{path} cannot be seen: {error.strerror}.", "Run this as root.")
         return findings.finding()
+    if not stat.S_ISREG(found.st_mode):
+        findings.fail(f"{path} is no file.", "Find out who put it there; the daemon's folder is the daemon's alone.")
+        return findings.finding()
     findings.facts |= {"path": str(path), "size_kib": found.st_size // 1024, "wal_kib": ahead // 1024}
     if stat.S_IMODE(found.st_mode) & MORE_THAN_OWNER:
         findings.fail(f"Others than its owner may read {path}.", f"chmod 0600 {path}")
