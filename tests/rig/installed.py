@@ -28,7 +28,7 @@ READER = f"{KIOSK} 00 00"  # whole: the virtual reader has a second slot of that
 # A front-end's user, an operator, and somebody who is neither.
 FRONT_END, OPERATOR, STRANGER = "screen", "clerk", "stranger"
 GROUPS = {FRONT_END: "gatewayd-clients", OPERATOR: "gatewayd-operators", STRANGER: ""}
-BUILD_SECONDS = 180.0
+BUILD_SECONDS = 240.0
 PATIENCE_SECONDS = 30.0
 
 

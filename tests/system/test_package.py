@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig.installed import (
+    BUILD_SECONDS,
     CONFIG,
     FRONT_END,
     OPERATOR,
@@ -36,7 +37,7 @@ from tests.rig.process import ROOT, wait_until
 from tests.rig.secrecy import PASSWORD_LENGTH
 from tests.rig.site import LOCKED, Site
 
-pytestmark = pytest.mark.timeout(300)  # the first one makes the system and the package
+pytestmark = pytest.mark.timeout(600)  # the first one makes the system and the package
 
 UNITS = ROOT / "systemd"
 UNIT, PATH_UNIT, RESTART_UNIT = "gatewayd.service", "gatewayd-pcscd-restart.path", "gatewayd-pcscd-restart.service"
@@ -85,7 +86,7 @@ def package(spans: Spans, tmp_path_factory: pytest.TempPathFactory) -> Path:
         with spans.span("make the tree (and build the package twice, at the same time)"):
             make_tree()
         with spans.span("the rest of the build"):
-            code = building.wait(180)
+            code = building.wait(BUILD_SECONDS)
     print(building.output())
     assert code == 0, "the package is not built, or not twice the same"
     return package_in(folder)
