@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
 import jpki_kiosk
 from jpki_kiosk.preferences import Preferences
 from jpki_kiosk.render import Renderer
-from playwright.sync_api import Browser, Page, Route, sync_playwright
-
 from tests.unit.clients.kiosk.scenes import PANELS, SCENES
 
 ORIGIN = "http://kiosk.test"
@@ -33,37 +33,19 @@ ARGUMENTS = (
     "--disable-sync",
 )
 
-# What the page's program would do to a screen of secrets: (scene, name of the picture's variant) → script.
-_TYPE = """(length) => { for (const entry of document.querySelectorAll('[data-entry]')) entry.textContent = '●'.repeat(length);
-  for (const line of document.querySelectorAll('[data-length]')) line.textContent = length; }"""
-_PANEL = """(name) => { for (const panel of document.querySelectorAll('[data-panel]:not(body)'))
-  panel.hidden = panel.dataset.panel !== name; }"""
+FAULTS = Path(__file__).with_name("faults.js").read_text(encoding="utf-8").rstrip().rstrip(";")
 
-# Everything that is out of the window, cut off, or laid over another control.
-FAULTS = """() => {
-  const faults = [];
-  const name = (e) => e.tagName.toLowerCase() + (e.className.baseVal ?? e.className).toString().trim().replace(/^|\\s+/g, '.') + ' "' + (e.textContent || '').trim().slice(0, 24) + '"';
-  const seen = (e) => e.checkVisibility({visibilityProperty: true}) && !e.closest('.spoken, [popover], template');
-  const root = document.querySelector('#screen');
-  const inside = (r, box) => r.left >= box.left - 1 && r.right <= box.right + 1 && r.top >= box.top - 1 && r.bottom <= box.bottom + 1;
-  const view = {left: 0, top: 0, right: innerWidth, bottom: innerHeight};
-  for (const e of root.querySelectorAll('*')) {
-    if (!seen(e) || e.closest('svg') && e.tagName !== 'svg') continue;
-    const r = e.getBoundingClientRect();
-    if (!r.width || !r.height) continue;
-    if (!inside(r, view)) faults.push('out of the window: ' + name(e));
-    if (e.matches('button, main, footer, header, .say, .do, .row, li') && (e.scrollWidth > e.clientWidth + 2 || e.scrollHeight > e.clientHeight + 2) && getComputedStyle(e).display !== 'contents')
-      faults.push('overflows: ' + name(e) + ' ' + [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]);
-  }
-  const boxes = [...root.querySelectorAll('button, p, dd, dt, h1, h2, li > span, .picture, .entry')].filter(seen).map((e) => [e, e.getBoundingClientRect()]);
-  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
-    const [a, r] = boxes[i], [b, s] = boxes[j];
-    if (a.contains(b) || b.contains(a)) continue;
-    const w = Math.min(r.right, s.right) - Math.max(r.left, s.left), h = Math.min(r.bottom, s.bottom) - Math.max(r.top, s.top);
-    if (w > 2 && h > 2) faults.push('over each other: ' + name(a) + ' and ' + name(b));
-  }
-  return faults;
+# What the page's program would do to a screen of secrets.
+TYPE = """(length) => {
+  for (const entry of document.querySelectorAll('[data-entry]')) entry.textContent = '●'.repeat(length);
+  for (const mark of document.querySelectorAll('[data-length]')) mark.textContent = length;
+  document.querySelectorAll('[data-rule]').forEach((rule, at) => (rule.dataset.met = at < 2));
 }"""
+REVEAL = "(selector) => document.querySelectorAll(selector).forEach((mark) => (mark.hidden = false))"
+TURN = """(name) => {
+  for (const panel of document.querySelectorAll('.panel')) panel.hidden = panel.dataset.panel !== name;
+}"""
+COUNT = "() => document.querySelectorAll('[data-countdown]').forEach((mark) => (mark.textContent = 29))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +75,15 @@ def variants(scene: str) -> tuple[str, ...]:
 
 def act(page: Page, variant: str) -> None:
     """Do what the program of the page would have done."""
-    if variant in ("again", "confirm", "mismatch"):
-        page.evaluate(_PANEL, "confirm" if variant == "confirm" else "again")
-    if variant in ("typed", "again", "confirm", "mismatch"):
-        page.evaluate(_TYPE, 3 if page.query_selector("pin-pad") else 16)
-        page.evaluate("() => document.querySelectorAll('[data-rule]').forEach((e, i) => e.dataset.met = i < 2)")
-        page.evaluate("() => document.querySelectorAll('[data-weak]').forEach((e) => e.hidden = false)")
-    if variant == "mismatch":
-        page.evaluate("() => document.querySelectorAll('[data-mismatch]').forEach((e) => e.hidden = false)")
+    if variant in ("again", "mismatch", "confirm"):
+        page.evaluate(TURN, "confirm" if variant == "confirm" else "again")
+    if variant in ("typed", "again", "mismatch", "confirm"):
+        page.evaluate(TYPE, 3 if page.query_selector("pin-pad") else 16)
+    if variant in ("typed", "mismatch"):
+        page.evaluate(REVEAL, "[data-weak]" if variant == "typed" else "[data-mismatch]")
     if variant == "warning":
-        page.evaluate("() => { const w = document.querySelector('#warning'); w.hidden = false; w.querySelector('[data-countdown]').textContent = 29; }")
+        page.evaluate(COUNT)
+        page.evaluate(REVEAL, "#warning")
 
 
 def answer(route: Route) -> None:
@@ -146,7 +127,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--furigana", action="store_true")
     options = parser.parse_args(arguments)
     shots = [
-        Shot(scene, variant, panel, Preferences(language.split("+")[0], language.endswith("+easy"), options.furigana, size, theme))
+        Shot(
+            scene,
+            variant,
+            panel,
+            Preferences(language.split("+")[0], language.endswith("+easy"), options.furigana, size, theme),
+        )
         for panel in options.panels.split(",")
         for scene in SCENES
         if any(fnmatch.fnmatch(scene, pattern) for pattern in options.scenes.split(","))

@@ -5,17 +5,33 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import replace
-
-from jpki_kiosk.screens import HELPED, JAPAN, KINDS, NAMES, UNAVAILABLE_NAMES, Screen
+from typing import Any
 
 from jpkireset.gateway.v1 import reason_pb2
 
-REASONS = tuple(name.removeprefix("REASON_") for name in reason_pb2.Reason.keys() if name != "REASON_UNSPECIFIED")
+from jpki_kiosk.screens import HELPED, JAPAN, KINDS, NAMES, UNAVAILABLE_NAMES, Screen
+
+REASONS = tuple(
+    name.removeprefix("REASON_") for name in reason_pb2.Reason.DESCRIPTOR.values_by_name if name != "REASON_UNSPECIFIED"
+)
 PANELS: Mapping[str, tuple[int, int]] = {"1024x768": (1024, 768), "1280x800": (1280, 800), "1080x1920": (1080, 1920)}
 # These end an attempt before its reservation is known.
 BEFORE_THE_CHECK = frozenset(
-    "BUSY CARD_LEFT_BEHIND OUT_OF_HOURS KIOSK_NOT_ENABLED MAINTENANCE NO_CARD NOT_A_MY_NUMBER_CARD NO_SIGNING_CERTIFICATE"
-    " USER_PIN_LOCKED RESERVATION_NOT_FOUND CERTIFICATE_EXPIRED CERTIFICATE_REVOKED CARD_NOT_REGISTERED".split()
+    {
+        "BUSY",
+        "CARD_LEFT_BEHIND",
+        "OUT_OF_HOURS",
+        "KIOSK_NOT_ENABLED",
+        "MAINTENANCE",
+        "NO_CARD",
+        "NOT_A_MY_NUMBER_CARD",
+        "NO_SIGNING_CERTIFICATE",
+        "USER_PIN_LOCKED",
+        "RESERVATION_NOT_FOUND",
+        "CERTIFICATE_EXPIRED",
+        "CERTIFICATE_REVOKED",
+        "CARD_NOT_REGISTERED",
+    }
 )
 EXPIRES = datetime.datetime(2026, 11, 24, 9, 41, tzinfo=JAPAN)
 OPENS = datetime.datetime(2026, 11, 23, 6, 30, tzinfo=JAPAN)
@@ -24,13 +40,13 @@ USER_PIN_PROBLEMS = ("user_pin_wrong", "user_pin_format", "last_try_not_confirme
 PASSWORD_PROBLEMS = ("too_short", "too_long", "character", "no_letter", "no_digit")
 
 
-def _screen(name: str, **changes: object) -> Screen:
+def _screen(name: str, **changes: Any) -> Screen:
     kind = KINDS[name]
     screen = Screen(name=name, template=kind.template, step=kind.step, kiosk_id="demo/0001/01", can_help=name in HELPED)
-    return replace(screen, **changes)  # type: ignore[arg-type] - the changes are fields of Screen
+    return replace(screen, **changes)
 
 
-def _attempt(name: str, **changes: object) -> Screen:
+def _attempt(name: str, **changes: Any) -> Screen:
     return _screen(name, view_number=7, receipt="1A2B 3C4D", can_cancel=True, **changes)
 
 
