@@ -53,7 +53,9 @@ SOURCES = {
     "gatewayd.sysusers": "usr/lib/sysusers.d/gatewayd.conf",
     "gatewayd.rules": "usr/share/polkit-1/rules.d/50-gatewayd.rules",
     "gatewayd.toml": f"{SHARED}/gatewayd.toml",
+    "prometheus.yml": f"{SHARED}/prometheus.yml",
     "alerts/gatewayd.yml": f"{SHARED}/alerts/gatewayd.yml",
+    "dashboards/gatewayd.json": f"{SHARED}/dashboards/gatewayd.json",
     "debian/copyright": f"{DOCUMENTS}/copyright",
     "debian/lintian-overrides": "usr/share/lintian/overrides/gatewayd",
 }
@@ -179,7 +181,6 @@ def install_files(sources: Path, stage: Path) -> None:
     units, docs = sources / "systemd", sources / "docs"
     wanted = {units / source: target for source, target in (SOURCES | PROGRAMS).items()}
     wanted |= {page: f"{DOCUMENTS}/{page.name}" for name in PAGES if (page := docs / name).exists()}
-    wanted |= {board: f"{SHARED}/dashboards/{board.name}" for board in sorted(units.glob("*.json"))}
     for source, target in wanted.items():
         (stage / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, stage / target)
