@@ -304,10 +304,9 @@ async def test_an_outcome_that_was_told_stays_when_the_daemon_goes_and_ends_by_i
 ) -> None:
     attempt = await to_the_writing(machine, page)
     await attempt.show(reset.STATE_REMOVE_CARD, outcome=reset.OUTCOME_DONE, card_request=reset.CARD_REQUEST_LIFT)
-    await page.at("outcome")
+    view = (await page.at("outcome"))["view"]
     await machine.daemon.stop()
-    async with asyncio.timeout(10):
-        await attempt.left.wait()
+    await page.until(lambda event: event["view"] > view)  # the record is asked for
     await machine.pass_time(page, 60)
     assert page.event["name"] == "outcome"
     await page.until(lambda event: event["seconds_left"] is not None)
@@ -423,6 +422,19 @@ async def test_a_restarted_server_tells_the_outcome(machine: Machine) -> None:
         assert (await page.press("finish")).accepted
         await page.until_wiped()
     assert machine.memory.load() is None
+
+
+async def test_a_restarted_server_knows_that_views_had_come(machine: Machine) -> None:
+    """The daemon has lost its journal: nobody may say that nothing was begun."""
+    async with machine.page().open() as page:
+        await page.at("idle")
+        await to_the_writing(machine, page)
+    await machine.stop()
+    await machine.start()
+    async with machine.page().open() as page:
+        await page.at("asking_outcome")
+        await machine.pass_time(page, 60)
+        await page.at("outcome_unlearnt")
 
 
 async def test_an_ending_of_long_ago_is_nobodys_any_more(machine: Machine) -> None:
