@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = 10.0
+SECONDS = 20.0
 
 
 @dataclass

@@ -92,6 +92,8 @@ class Guard:
         headers = request.headers
         if headers.getlist("host") not in [[host] for host in self._hosts]:
             return "host"
+        if "sec-purpose" in headers:  # fetched in advance: it would take the screen from the page that is there
+            return "sec-purpose"
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return "sec-fetch-site"
         if request.method not in ("GET", "HEAD") and headers.get("origin") != f"http://{headers['host']}":

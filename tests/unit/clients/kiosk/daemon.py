@@ -12,7 +12,7 @@ from jpkireset.gateway.v1 import reset_service_pb2 as reset
 from jpkireset.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer, add_GatewayServiceServicer_to_server
 from jpkireset.gateway.v1.reset_service_pb2_grpc import ResetServiceServicer, add_ResetServiceServicer_to_server
 
-SECONDS = 10.0
+SECONDS = 20.0
 READY = gateway.Status(ready=True, kiosk_id="chain-a/store-0001/kiosk-1", version="0")
 
 

@@ -458,6 +458,7 @@ async def test_an_ending_of_long_ago_is_nobodys_any_more(machine: Machine) -> No
         ("GET", "/", {"Host": ""}),
         ("GET", "/", {"Sec-Fetch-Site": "cross-site"}),
         ("GET", "/", {"Sec-Fetch-Site": "same-site"}),
+        ("GET", "/", {"Sec-Purpose": "prefetch;prerender"}),
         ("GET", "/static/js/page.js", {"Host": "evil.example"}),
         ("GET", "/events", {"X-Page-Token": ""}),
         ("GET", "/events", {"X-Page-Token": "0" * 32}),

@@ -84,7 +84,7 @@ function watchTime() {
   warning.hidden = !warn;
   updateInert();
   if (warn) {
-    for (const pad of screen.querySelectorAll("pin-pad, password-pad")) pad.hide();
+    for (const pad of pads()) pad.hide();
     playOnce("chime");
   }
   focusOn("");
@@ -100,6 +100,8 @@ async function press(name) {
   await link.press(name);
   setTimeout(() => inFlight.delete(name), INERT_MS);
 }
+
+const pads = () => screen.querySelectorAll("pin-pad, password-pad");
 
 function heard() {
   clearTimeout(lostTimer);
@@ -131,6 +133,7 @@ link.addEventListener("over", loadAnew);
 link.addEventListener("lost", () => {
   lostTimer ||= setTimeout(() => {
     wipeDrafts();
+    for (const pad of pads()) pad.draw();
     soundFor("", null, null);
     lost.hidden = false;
     updateInert();
@@ -150,7 +153,7 @@ document.addEventListener("secret", (event) => link.secret(event.detail.path, ev
 document.addEventListener("panel", rest);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") event.preventDefault(); // nothing is closed or left by accident
-  const pad = screen.querySelector("pin-pad, password-pad");
+  const [pad] = pads();
   const onButton = event.key === "Enter" && event.target.closest?.("button");
   if (pad && !screen.inert && !onButton && !event.repeat && pad.type(event)) event.preventDefault();
 });
