@@ -31,7 +31,7 @@ class Examiner:
         if look in self.known:
             return
         self.known.add(look)
-        visitor.expected = (OF_AXE,)
+        visitor.expected += (OF_AXE,)
         ways = LONG_WAYS if LONG else WAYS
         for way in ways if look.name != "page_in_use" else [()]:
             for press in way:

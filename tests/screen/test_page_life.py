@@ -108,6 +108,7 @@ def test_server_that_dies_and_comes_back(visitor: Visitor, at: str) -> None:
     if at == "writing":
         with held(v, "reset_retry_counter"):
             v.choose()
+    v.expected = ("403 (Forbidden)",)  # the new server does not know the page
     v.screen.kill()
     v.sim.clear_faults()
     v.screen.start()
@@ -119,7 +120,7 @@ def test_server_that_dies_and_comes_back(visitor: Visitor, at: str) -> None:
 def test_second_page_can_do_nothing(visitor: Visitor) -> None:
     """It is told so, has no token, and the first one goes on."""
     v = visitor
-    v.to_pin()
+    v.to_pin("other-person")
     with contextlib.closing(v.page.context.new_page()) as second:
         other = v.before(second)
         other.at("page_in_use")

@@ -74,7 +74,7 @@ def test_tap_that_comes_too_early_presses_nothing(visitor: Visitor) -> None:
     v.press("back")
     v.at("services")
     v.press("reset")
-    v.page.wait_for_function("document.querySelector('#screen').dataset.name === 'procedure'")
+    v.glimpse("procedure")
     began = v.page.evaluate("performance.now()")
     v.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     if v.page.evaluate("performance.now()") - began < 150:  # on a busy machine the tap itself may come too late
@@ -85,7 +85,7 @@ def test_tap_that_comes_too_early_presses_nothing(visitor: Visitor) -> None:
 def test_language_may_change_in_the_middle_of_a_pin(visitor: Visitor) -> None:
     """What was typed stays, masked as it was, and the official words stay in Japanese."""
     v = visitor
-    v.to_pin()
+    v.to_pin("other-person")
     v.type("13")
     v.push("#screen [popovertarget=languages]")
     v.page.locator("#languages [data-press=language-en]").tap()
