@@ -138,6 +138,12 @@ class Page:
         async with asyncio.timeout(SECONDS), self._news:
             await self._news.wait_for(lambda: self.wiped)
 
+    async def until_closed(self) -> None:
+        """Wait until the server has ended the stream."""
+        assert self._reading
+        async with asyncio.timeout(SECONDS):
+            await self._reading
+
     def _view(self, view: int | None) -> dict[str, str]:
         return {"X-View": str(self.event["view"] if view is None else view)}
 

@@ -233,6 +233,10 @@ async def test_a_second_page_is_refused_while_the_first_is_there(machine: Machin
     machine.clock.seconds += 10  # the first one beats no more: frozen
     assert (await second.load()).status == 200
     assert (await page.beat()).status == 403
+    seen = len(page.events)
+    await machine.daemon.say(ready=False, problems=["READINESS_PROBLEM_MAINTENANCE"])
+    await page.until_closed()
+    assert len(page.events) == seen, "a page that has lost the screen is still shown it"
 
 
 async def test_without_a_beat_the_stream_is_let_go_and_the_outcome_is_asked_for(machine: Machine, page: Page) -> None:

@@ -147,7 +147,7 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("click", unlockSound, { once: true });
 document.addEventListener("mousedown", (event) => {
-  if (event.target.closest("[data-key]")) event.preventDefault(); // a touched key takes no focus, so that Enter is 「確認」
+  if (event.target.closest("pin-pad button, password-pad button")) event.preventDefault(); // Enter stays 「確認」
 });
 document.addEventListener("secret", (event) => link.secret(event.detail.path, event.detail.body));
 document.addEventListener("panel", rest);
