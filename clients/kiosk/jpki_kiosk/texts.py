@@ -141,14 +141,14 @@ class Words:
         """Return a text in every language with its tag (BCP 47), for people whose language is not known."""
         return tuple((_tag(language), texts[key].render({}, furigana=False)) for language, texts in self.all_texts)
 
-    def date(self, moment: datetime) -> str:
-        """Return the day in Japan with month and weekday."""
-        return format_skeleton("MMMEd", moment, tzinfo=JAPAN, locale=Locale.parse(self.language))
+    def date(self, moment: datetime) -> Markup:
+        """Return the day in Japan with month and weekday, not to be broken across lines."""
+        return _whole(format_skeleton("MMMEd", moment, tzinfo=JAPAN, locale=Locale.parse(self.language)))
 
-    def time(self, moment: datetime) -> str:
+    def time(self, moment: datetime) -> Markup:
         """Return the time of day in Japan, 0:00-23:59 in every language, as the opening hours are written."""
         local = moment.astimezone(JAPAN)
-        return f"{local.hour}:{local.minute:02}"
+        return _whole(f"{local.hour}:{local.minute:02}")
 
     def functions(self) -> dict[str, Callable[..., object] | object]:
         """Return what the templates know of the words."""
@@ -208,6 +208,10 @@ class Catalogues:
             originals=self.texts[ORIGINAL],
             all_texts=tuple((each, self.texts[each]) for each in self.languages),
         )
+
+
+def _whole(words: str) -> Markup:
+    return Markup('<span class="whole">{}</span>').format(words)
 
 
 def _tag(language: str) -> str:

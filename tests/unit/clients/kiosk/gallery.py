@@ -39,7 +39,9 @@ FAULTS = Path(__file__).with_name("faults.js").read_text(encoding="utf-8").rstri
 TYPE = """(length) => {
   for (const entry of document.querySelectorAll('[data-entry]')) entry.textContent = '●'.repeat(length);
   for (const mark of document.querySelectorAll('[data-length]')) mark.textContent = length;
-  document.querySelectorAll('[data-rule]').forEach((rule, at) => (rule.dataset.met = at < 2));
+  const ready = length === (document.querySelector('pin-pad') ? 4 : 16);
+  document.querySelectorAll('[data-next], [data-confirm]').forEach((button) => (button.disabled = !ready));
+  document.querySelectorAll('[data-rule]').forEach((rule) => (rule.dataset.met = true));
 }"""
 REVEAL = "(selector) => document.querySelectorAll(selector).forEach((mark) => (mark.hidden = false))"
 TURN = """(name) => {
@@ -78,7 +80,7 @@ def act(page: Page, variant: str) -> None:
     if variant in ("again", "mismatch", "confirm"):
         page.evaluate(TURN, "confirm" if variant == "confirm" else "again")
     if variant in ("typed", "again", "mismatch", "confirm"):
-        page.evaluate(TYPE, 3 if page.query_selector("pin-pad") else 16)
+        page.evaluate(TYPE, 4 if page.query_selector("pin-pad") else 16)
     if variant in ("typed", "mismatch"):
         page.evaluate(REVEAL, "[data-weak]" if variant == "typed" else "[data-mismatch]")
     if variant == "warning":
