@@ -187,6 +187,8 @@ def test_what_the_page_says_can_be_typed(kiosk: InstalledKiosk, machine: Machine
     findings = json.loads(done.stdout)["findings"]
     assert [finding for finding in findings if finding["verdict"] != "ok"] == []
     assert done.returncode == 0
+    for user, let in ((FRONT_END, True), (OPERATOR, True), (STRANGER, False)):
+        assert (machine.call("gatewayctl", "status", user=user).returncode == 0) == let
     unseen = json.loads(machine.call("gatewayctl", "doctor", "--json", user=STRANGER).stdout)["findings"]
     assert {"unknown", "ok"} >= {finding["verdict"] for finding in unseen}, unseen
 

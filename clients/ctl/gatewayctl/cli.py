@@ -48,10 +48,10 @@ def status(
     as_json: Json = False,
     watch: Annotated[bool, typer.Option("--watch", help="Print it again after every change, until Ctrl-C.")] = False,
 ) -> None:
-    """Tell whether a reset could begin now, and if not, why."""
+    """Tell whether a reset could begin now, and if not, why (either socket)."""
     from gatewayctl import run
 
-    raise typer.Exit(run.status(context.obj.kiosk, as_json=as_json, watch=watch))
+    raise typer.Exit(run.status(context.obj.kiosk, context.obj.operators, as_json=as_json, watch=watch))
 
 
 @app.command(epilog=exits.HELP)

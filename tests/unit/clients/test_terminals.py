@@ -113,13 +113,15 @@ async def test_a_second_ctrl_c_leaves_with_the_terminal_as_it_was() -> None:
     assert texts.LEFT.format(attempt_id=ATTEMPT) in left.screen
 
 
-async def run(arguments: list[str], daemon: Daemon, stdin: bytes = b"") -> tuple[str, str, int]:
+async def run(
+    arguments: list[str], daemon: Daemon, stdin: bytes = b"", *, variable: str = "GATEWAYD_SOCKET"
+) -> tuple[str, str, int]:
     """Run `gatewayctl` without a terminal and return both outputs and the exit code."""
     async with serve(daemon) as socket, asyncio.timeout(2 * SECONDS):
         process = await asyncio.create_subprocess_exec(
             BIN / "gatewayctl",
             *arguments,
-            env={**os.environ, "GATEWAYD_SOCKET": socket},
+            env={**os.environ, variable: socket},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -182,6 +184,12 @@ async def test_status_in_words() -> None:
     out, _, _ = await run(["status"], Daemon(statuses=[Status(central_detail="dns, circuit open")]))
     assert "Centre" in out
     assert "dns, circuit open" in out
+
+
+async def test_status_is_told_to_an_operator_who_may_not_use_the_kiosks_socket() -> None:
+    out, _, code = await run(["status"], Daemon(statuses=[READY]), variable="GATEWAYD_OPERATORS_SOCKET")
+    assert code == ExitCode.DONE
+    assert "Kiosk 00 00" in out
 
 
 async def test_status_is_watched_until_the_daemon_goes() -> None:
