@@ -69,6 +69,7 @@ def run(path: Path, *, check: bool) -> int:
     else:
         return EXIT_OK
     finally:
+        gc.unfreeze()
         gc.collect()
         listener.stop()
 
