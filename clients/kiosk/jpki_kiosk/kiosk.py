@@ -15,7 +15,7 @@ from jpki_kiosk.gateway import BrokenCall, Gateway, NoSuchAttempt
 from jpki_kiosk.memory import Memory
 from jpki_kiosk.places import Place
 from jpki_kiosk.preferences import Preferences
-from jpki_kiosk.screens import UNAVAILABLE_NAMES, Knowledge, Screen, Situation, limit_of, screen_of
+from jpki_kiosk.screens import UNAVAILABLE_NAMES, Course, Knowledge, Screen, Situation, leaves_card, limit_of, screen_of
 from jpki_kiosk.values import CardRequest, Status
 
 TICK_S = 0.5
@@ -54,7 +54,7 @@ class Kiosk:
         self._faulted: asyncio.Future[None] | None = None
         self._place = Place.IDLE
         self._preferences = Preferences()
-        self._help_open = self._last_try_confirmed = False
+        self._help_open = self._last_try_confirmed = self._card_lies = False
         self._notice: str | None = None
         self._visit = self._limit = self._serial = 1
         self._since = clock.monotonic()
@@ -288,9 +288,13 @@ class Kiosk:
         """Until a limit of ours ends the visit; the daemon's limits are its own affair."""
         limit = places.LIMIT_S if self._place is not Place.IDLE or self._preferences != Preferences() else None
         if self._attempt:
-            silent = self._attempt.course.knowledge is Knowledge.SILENT
-            limit = limit_of(self._shown.screen, silent=silent)
+            limit = limit_of(self._shown.screen, silent=self._nobody_will_tell(self._attempt.course))
         return None if limit is None else limit - (self._clock.monotonic() - self._since)
+
+    def _nobody_will_tell(self, course: Course | None) -> bool:
+        """Whether the daemon is away, so that nobody says when the card is gone."""
+        silent = course is not None and course.knowledge is Knowledge.SILENT
+        return silent or (self._card_lies and self._status is None)
 
     def _seconds_left(self) -> float | None:
         left = self._own_seconds_left()
@@ -318,17 +322,18 @@ class Kiosk:
 
     def _draw(self) -> Shown:
         course = self._attempt.course if self._attempt else None
-        screen = screen_of(
-            Situation(
-                place=self._place,
-                status=self._status,
-                course=course,
-                help_open=self._help_open,
-                last_try_confirmed=self._last_try_confirmed,
-                notice=self._notice,
-            )
+        situation = Situation(
+            place=self._place,
+            status=self._status,
+            course=course,
+            card_lies=self._card_lies,
+            help_open=self._help_open,
+            last_try_confirmed=self._last_try_confirmed,
+            notice=self._notice,
         )
-        position = (self._visit, screen.name, screen.view_number, course and course.knowledge)
+        self._card_lies = leaves_card(situation)
+        screen = screen_of(replace(situation, card_lies=self._card_lies))
+        position = (self._visit, screen.name, screen.view_number, self._nobody_will_tell(course))
         if position != self._position:
             self._position = position
             self._serial += 1

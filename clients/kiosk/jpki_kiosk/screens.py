@@ -190,6 +190,7 @@ class Situation:
     place: Place = Place.IDLE
     status: Status | None = None  # None: the daemon does not answer
     course: Course | None = None
+    card_lies: bool = False  # the daemon ended the attempt without waiting for the card, and it was last seen there
     help_open: bool = False
     last_try_confirmed: bool = False
     notice: str | None = None
@@ -212,6 +213,15 @@ def screen_of(situation: Situation) -> Screen:
 def page_in_use() -> Screen:
     """Return what a second page is shown."""
     return _screen("page_in_use")
+
+
+def leaves_card(situation: Situation) -> bool:
+    """Say whether a daemon that is being stopped has ended the attempt while its card lies there; it waits for none."""
+    view, status = situation.course.view if situation.course else None, situation.status
+    ended = view is not None and view.state is State.FINISHED
+    if status is None:
+        return ended and situation.card_lies
+    return ended and status.card_present and (situation.card_lies or "DRAINING" in status.problems)
 
 
 def unavailability(status: Status | None) -> tuple[str, str | None] | None:
@@ -277,7 +287,7 @@ def _name_of(situation: Situation, course: Course) -> str:
 
 def _ending(situation: Situation, course: Course) -> str:
     state = course.record.state if course.record else course.view.state if course.view else State.UNSPECIFIED
-    lies_there = state is not State.FINISHED
+    lies_there = state is not State.FINISHED or situation.card_lies
     if course.record and situation.status:  # a restarted daemon has no attempt any more that would wait for the card
         lies_there = situation.status.card_present
     if not lies_there:

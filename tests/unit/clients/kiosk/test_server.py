@@ -318,6 +318,22 @@ async def test_an_outcome_that_was_told_stays_when_the_daemon_goes_and_ends_by_i
     await page.until_wiped()
 
 
+async def test_a_daemon_that_is_stopped_waits_for_no_card_but_the_screen_does(machine: Machine, page: Page) -> None:
+    attempt = await to_the_pin(machine, page)
+    await machine.daemon.say(
+        ready=False, problems=["READINESS_PROBLEM_DRAINING"], card_present=True, running_attempt_id=attempt.id
+    )
+    await attempt.end(reset.OUTCOME_NOT_DONE, reason_pb2.REASON_DRAINING)
+    await page.at("outcome")
+    await machine.daemon.stop()
+    await page.until(lambda event: event["name"] == "outcome" and event["seconds_left"] is not None)
+    await machine.daemon.say(ready=False, problems=["READINESS_PROBLEM_CARD_LEFT_BEHIND"], card_present=True)
+    await machine.daemon.start()
+    await page.until(lambda event: event["name"] == "outcome" and event["seconds_left"] is None)
+    await machine.daemon.say(ready=True)
+    await page.at("end")
+
+
 async def test_a_daemon_that_is_frozen_is_left_and_asked(quick_probes: None, machine: Machine, page: Page) -> None:
     attempt = await to_the_writing(machine, page)
     machine.daemon.mute = True
