@@ -61,7 +61,7 @@ class Stage:
             visitor.at("idle")
             yield visitor
         finally:
-            page.close()
+            visitor.page.close()  # which need not be the one it began with
             sim.clear_faults()
             if issued != [(shown["card"], shown["references"]) for shown in sim.show_all()]:
                 stack.renew_cards()
