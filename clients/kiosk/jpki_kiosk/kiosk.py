@@ -11,17 +11,15 @@ from dataclasses import dataclass, replace
 from jpki_kiosk import places, preferences
 from jpki_kiosk.attempt import Attempt
 from jpki_kiosk.clock import Clock
-from jpki_kiosk.gateway import BrokenCall, Gateway, NoSuchAttempt
+from jpki_kiosk.gateway import Gateway
 from jpki_kiosk.memory import Memory
 from jpki_kiosk.places import Place
 from jpki_kiosk.preferences import Preferences
 from jpki_kiosk.screens import UNAVAILABLE_NAMES, Course, Knowledge, Screen, Situation, leaves_card, limit_of, screen_of
-from jpki_kiosk.values import CardRequest, Status
+from jpki_kiosk.sight import Sight
+from jpki_kiosk.values import CardRequest
 
 TICK_S = 0.5
-RECONNECT_S = 1.0
-PROBE_S = 3.0  # a frozen daemon keeps its streams open, and says nothing
-MOST_MISSED_PROBES = 2
 RECORD_GOOD_S = 600.0  # after a restart, an ending older than this is nobody's any more
 
 log = logging.getLogger(__name__)
@@ -46,9 +44,7 @@ class Kiosk:
         self._memory = memory
         self._clock = clock
         self._languages = languages
-        self._status: Status | None = None
-        self._missed_probes = 0
-        self._reconnect = asyncio.Event()
+        self._sight = Sight(gateway, changed=self._change, gone=self._leave_attempt)
         self._attempt: Attempt | None = None
         self._attempts: set[asyncio.Task[None]] = set()
         self._faulted: asyncio.Future[None] | None = None
@@ -94,14 +90,13 @@ class Kiosk:
         self._faulted = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow())
-                group.create_task(self._probe())
+                group.create_task(self._sight.follow())
+                group.create_task(self._sight.probe())
                 group.create_task(self._tick())
                 group.create_task(self._fault())
                 self._resume()
         finally:
-            if self._attempt:
-                self._attempt.leave()
+            self._leave_attempt()
             for task in self._attempts:
                 task.cancel()
 
@@ -123,7 +118,7 @@ class Kiosk:
                 if self._attempt:
                     return await self._attempt.ask_for_more_time()
             case "retry" if screen.name in UNAVAILABLE_NAMES or screen.name == "outcome_unlearnt":
-                self._reconnect.set()
+                self._sight.look_now()
                 if self._attempt:
                     self._attempt.ask_now()
             case _:
@@ -150,7 +145,7 @@ class Kiosk:
                 self._end_visit()
         elif self._attempt.streaming:
             log.warning("page lost", extra={"attempt_id": self._attempt.id})
-            self._attempt.leave()
+            self._leave_attempt()
 
     def tick(self) -> None:
         """End what has lasted too long, and draw what time alone has changed."""
@@ -229,9 +224,13 @@ class Kiosk:
                 Attempt(attempt_id, self._gateway, self._memory, self._clock, self._change, remembered=remembered)
             )
 
-    def _end_visit(self) -> None:
+    def _leave_attempt(self) -> None:
         if self._attempt:
             self._attempt.leave()
+
+    def _end_visit(self) -> None:
+        if self._attempt:
+            self._leave_attempt()
             self._attempt = None
             for task in self._attempts:
                 task.cancel()
@@ -240,39 +239,6 @@ class Kiosk:
         self._preferences = Preferences()
         self._visit += 1
         self._begin_limit_anew()
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async for status in self._gateway.statuses():
-                    self._status = status
-                    self._change()
-            except (BrokenCall, NoSuchAttempt) as error:
-                if self._status is not None:
-                    log.warning("daemon lost", extra={"code": str(error)})
-            self._status = None
-            self._change()
-            self._reconnect.clear()
-            try:
-                async with asyncio.timeout(RECONNECT_S):
-                    await self._reconnect.wait()
-            except TimeoutError:
-                continue
-
-    async def _probe(self) -> None:
-        while True:
-            await asyncio.sleep(PROBE_S)
-            try:
-                status = await self._gateway.status()
-            except (BrokenCall, NoSuchAttempt):
-                self._missed_probes += 1
-                self._status = None
-                if self._missed_probes == MOST_MISSED_PROBES and self._attempt:
-                    self._attempt.leave()
-            else:
-                self._missed_probes = 0
-                self._status = self._status or status
-            self._change()
 
     async def _tick(self) -> None:
         while True:
@@ -294,7 +260,7 @@ class Kiosk:
     def _nobody_will_tell(self, course: Course | None) -> bool:
         """Whether the daemon is away, so that nobody says when the card is gone."""
         silent = course is not None and course.knowledge is Knowledge.SILENT
-        return silent or (self._card_lies and self._status is None)
+        return silent or (self._card_lies and self._sight.status is None)
 
     def _seconds_left(self) -> float | None:
         left = self._own_seconds_left()
@@ -324,7 +290,7 @@ class Kiosk:
         course = self._attempt.course if self._attempt else None
         situation = Situation(
             place=self._place,
-            status=self._status,
+            status=self._sight.status,
             course=course,
             card_lies=self._card_lies,
             help_open=self._help_open,

@@ -10,7 +10,7 @@ import pytest
 from jpkireset.gateway.v1 import reason_pb2
 from jpkireset.gateway.v1 import reset_service_pb2 as reset
 
-from jpki_kiosk import gateway, kiosk, logs
+from jpki_kiosk import gateway, logs, sight
 from jpki_kiosk.preferences import Preferences
 from jpki_kiosk.render import Renderer
 from jpki_kiosk.screens import Screen
@@ -51,7 +51,7 @@ async def to_the_writing(machine: Machine, page: Page) -> PlayedAttempt:
 @pytest.fixture
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon is looked after ten times a second."""
-    monkeypatch.setattr(kiosk, "PROBE_S", 0.1)
+    monkeypatch.setattr(sight, "PROBE_S", 0.1)
     monkeypatch.setattr(gateway, "STATUS_S", 0.3)
 
 
