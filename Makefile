@@ -6,7 +6,7 @@ PROTOS := $(shell find protos/jpkireset -name '*.proto')
 STUBS := protos/gen/jpkireset/descriptors.binpb
 PARTS := protos . centrald cardsim clients/kiosk clients/phone
 NODE_MODULES := tests/foreign/node_modules
-SOURCES := gatewayd clients centrald cardsim protos/generate.py docs/generate.py systemd/debian/build.py tests
+SOURCES := gatewayd clients centrald cardsim protos/generate.py docs systemd/debian/build.py tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
