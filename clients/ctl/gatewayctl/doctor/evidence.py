@@ -27,7 +27,7 @@ from gatewayctl.link import OPTIONS
 PROBE = "import sys; sys.path[:] = sys.argv[1:]; from gatewayctl.doctor.probe import main; main()"
 PCSCD = "pcscd"
 PCSCD_SOCKET = "/run/pcscd/pcscd.comm"
-PROBE_S = 3.0
+PROBE_S = 5.0
 STATUS_S = 2.0
 METRICS_S = 3.0
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"  # pcscd is no program of an operator's PATH
