@@ -54,8 +54,8 @@ bench: ready  ## a whole reset against what it costs at least, and start, memory
 	@$(BIN)/python -m tests.bench.reset --page docs/PERFORMANCE.md $(BENCH_ARGS)
 
 .PHONY: bench-central
-bench-central: test-packages ready  ## whole attempts a second through the centre, on both databases; BENCH_ARGS="--only sqlite"
-	$(BIN)/python -m tests.bench.central $(BENCH_ARGS)
+bench-central: test-packages ready  ## whole attempts a second through the centre, on both databases; into docs/PERFORMANCE.md
+	$(BIN)/python -m tests.bench.central --page docs/PERFORMANCE.md $(BENCH_ARGS)
 
 .PHONY: deb
 deb: ready  ## the kiosk's Debian package, in dist; DEB_ARGS=--check builds it twice and compares

@@ -1,6 +1,6 @@
 """How many whole attempts a second the centre carries, and how long each call takes.
 
-    python -m tests.bench.central [--seconds 10] [--sizes 10000 1000000] [--only postgresql]
+    python -m tests.bench.central [--seconds 10] [--sizes 10000 1000000] [--only postgresql] [--page FILE]
 
 A whole attempt is eight calls: challenge, reservation, service status, begin, check, authorise, report, release. Load
 generator, services and database share the machine; the load generator signs for real. `busy` has as many kiosks as
@@ -32,6 +32,7 @@ from centrald.config import CONFIG_NAME, Storage, template
 from centrald.initialize import initialize
 from centrald.rules.model import KioskId
 from centrald.storage.database import Database
+from tests.bench import central_page
 from tests.bench.central_rows import fill_postgres, fill_sqlite
 from tests.rig.parts import Centrald
 from tests.rig.postgres import Postgres
@@ -200,18 +201,17 @@ async def measure(
                     for size, one in fields.items():
                         await one.load(centres[size], kiosks, seconds / ROUNDS, servers, samples[size])
                 for size, sample in samples.items():
-                    row = {"database": kind, "reservations": size, "centres": count, "load": name, **sample.summary()}
+                    what = {"database": kind, "reservations": size, "centres": count, "load": name, "kiosks": kiosks}
+                    row = {**what, **sample.summary()}
                     results.append(row)
                     _show(row)
     return results
 
 
-async def _filled(kind: str, field: Field, size: int, fill: Callable[[], None]) -> Field:
-    await field.prepare()
+async def _filled(kind: str, size: int, fill: Callable[[], None]) -> None:
     began = time.perf_counter()
     await asyncio.to_thread(fill)
     _say(f"{kind}: {size:,} reservations in {time.perf_counter() - began:.0f} s")
-    return field
 
 
 def _show(row: dict[str, Any]) -> None:
@@ -237,6 +237,7 @@ async def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 1_000_000], help="reservations in the table")
     parser.add_argument("--only", choices=["sqlite", "postgresql"])
     parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--page", type=Path, help="page whose place for these figures is filled")
     words = parser.parse_args()
     results: list[dict[str, Any]] = []
     _say(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
@@ -244,24 +245,36 @@ async def main() -> None:
         initialized = Path(folder) / "initialized"
         await asyncio.to_thread(initialize, initialized, ["localhost", "127.0.0.1"], always_open=True)
         cards = issue(initialized, BUSY * CARDS, datetime.datetime.now(datetime.UTC))
+        sqlite, filling = {}, []
         if words.only != "postgresql":
-            fields = {}
             for size in words.sizes:
                 place = Path(folder) / f"sqlite-{size}"
-                made = Field(place, initialized, Storage().url, 1, cards)
+                sqlite[size] = Field(place, initialized, Storage().url, 1, cards)
                 fill = partial(fill_sqlite, place / "0/central/centrald.db", size)
-                fields[size] = await _filled("sqlite", made, size, fill)
-            results += await measure("sqlite", fields, (1,), (), words.seconds)
-        if words.only != "sqlite":
-            with Postgres(durable=True) as server:
-                fields = {}
+                filling.append(_filled("sqlite", size, fill))
+        with contextlib.ExitStack() as stack:
+            postgresql: dict[int, Field] = {}
+            if words.only != "sqlite":
+                server = stack.enter_context(Postgres(durable=True))
                 for size in words.sizes:
-                    name = server.create()
-                    made = Field(Path(folder) / f"postgresql-{size}", initialized, server.url(name), 2, cards)
-                    fields[size] = await _filled("postgresql", made, size, partial(fill_postgres, server, name, size))
-                results += await measure("postgresql", fields, (1, 2), (server.pid,), words.seconds)
+                    name, place = server.create(), Path(folder) / f"postgresql-{size}"
+                    postgresql[size] = Field(place, initialized, server.url(name), 2, cards)
+                    fill = partial(fill_postgres, server, name, size)
+                    filling.append(_filled("postgresql", size, fill))
+            for one in (
+                *sqlite.values(),
+                *postgresql.values(),
+            ):  # one after the other: Alembic's state is the process's
+                await one.prepare()
+            await asyncio.gather(*filling)
+            if sqlite:
+                results += await measure("sqlite", sqlite, (1,), (), words.seconds)
+            if postgresql:
+                results += await measure("postgresql", postgresql, (1, 2), (server.pid,), words.seconds)
     if words.json:
         words.json.write_text(json.dumps(results, indent=1))
+    if words.page:
+        central_page.write(results, words.page)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from centrald.storage.schema import LANES
 from tests.rig.postgres import Postgres
 
-BLOCK = 100_000  # rows of one round
+FILL_SECONDS = 300.0
+_NAMED = 2  # CREATE INDEX name: its place; unique indexes stay
+_INDEXES = {
+    "postgresql": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND indexdef LIKE 'CREATE INDEX%'",
+    "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql LIKE 'CREATE INDEX%'",
+}
 
 # One citizen's finished reservation: her card, one attempt with one write and its report, and what the ledger keeps.
 _SEED = {
@@ -27,20 +33,20 @@ _ROWS = """
     INSERT INTO card (authority_key_id, serial, signing_certificate_serial, signing_not_before, signing_not_after,
             diversification_data, key_versions, user_revoked, signing_revoked)
         SELECT 'aa', s, s, '{past}', '{future}', substr(data, 1, 10), '{{"signing_password": 49}}',
-        {false}, {false} FROM seed;
+        {false}, {false} FROM seed ORDER BY s;
     INSERT INTO reservation (id, authority_key_id, serial, procedure, created_at, expires_at, face_match, challenge,
             content, closed, current_attempt, newest, state)
         SELECT r, 'aa', s, 1, '{past}', '{past}', 'not performed', challenge, challenge, NULL, a, {true}, 'used'
-        FROM seed;
+        FROM seed ORDER BY r;
     INSERT INTO attempt (id, chain, store, kiosk, begun_at, procedure, challenge, check_content, authority_key_id,
             serial, reservation_id, expires_at, in_doubt, key_version, host_challenges, released_at, released_state)
         SELECT a, 'c', 's', 'k0', '{past}', 1, challenge, challenge, 'aa', s, r, '{past}', {false}, 49,
-            substr(challenge, 1, 24), '{past}', 'used' FROM seed;
+            substr(challenge, 1, 24), '{past}', 'used' FROM seed ORDER BY a;
     INSERT INTO write (attempt_id, n, reservation_id, status, at, key_version, diversification_data, host_challenge,
             card_challenge, card_answer)
         SELECT a, 1, r, 'done', '{past}', 49, substr(data, 1, 10), substr(data, 1, 8), substr(data, 9, 8),
-            substr(challenge, 1, 29) FROM seed;
-    INSERT INTO report SELECT a, 1, 'done', 36864, 'valid', 'used', {false}, 0 FROM seed;
+            substr(challenge, 1, 29) FROM seed ORDER BY a;
+    INSERT INTO report SELECT a, 1, 'done', 36864, 'valid', 'used', {false}, 0 FROM seed ORDER BY a;
     INSERT INTO ledger (lane, seq, at, event, kiosk, attempt_id, reservation_id)
         SELECT i % {lanes}, 3 * (i / {lanes}) + place, '{past}', event, 'c/s/k0', a, r
         FROM seed, (SELECT 1 AS place, 'reserved' AS event UNION ALL SELECT 2, 'authorized'
@@ -68,23 +74,30 @@ _WORDS = {
 
 
 def fill_postgres(server: Postgres, database: str, count: int) -> None:
-    """Add so many; foreign keys hold by construction, and are not looked at."""
-    for first in range(0, count, BLOCK):
-        last = min(count, first + BLOCK) - 1
-        seed = _SEED["postgresql"].format(first=first, last=last)
-        rows = _ROWS.format(**_WORDS["postgresql"])
-        server.execute(f"SET session_replication_role = replica; {seed}; {rows}", database, seconds=300)
-    for statement in (_HEADS, "VACUUM ANALYZE", "CHECKPOINT"):
-        server.execute(statement, database, seconds=300)
+    """Add so many; foreign keys hold by construction, and are not looked at. Indexes are made anew afterwards."""
+    indexes = server.execute(_INDEXES["postgresql"], database).splitlines()
+    seed = _SEED["postgresql"].format(first=0, last=count - 1)
+    rows = _ROWS.format(**_WORDS["postgresql"])
+    drop = "; ".join(f"DROP INDEX {line.split()[_NAMED]}" for line in indexes)
+    for statement in (
+        f"SET session_replication_role = replica; SET work_mem = '256MB'; {drop}; {seed}; {rows}",
+        f"SET maintenance_work_mem = '256MB'; {'; '.join(indexes)}",
+        _HEADS,
+        "VACUUM ANALYZE",
+        "CHECKPOINT",
+    ):
+        server.execute(statement, database, seconds=FILL_SECONDS)
 
 
 def fill_sqlite(path: Path, count: int) -> None:
-    """Add so many."""
-    connection = sqlite3.connect(path)
-    connection.executescript("PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000")  # KiB: the indexes fit
-    for first in range(0, count, BLOCK):
-        seed = _SEED["sqlite"].format(first=first, last=min(count, first + BLOCK) - 1)
-        connection.executescript(f"BEGIN; {seed}; {_ROWS.format(**_WORDS['sqlite'])}; COMMIT")
-    connection.executescript(f"{_HEADS}; ANALYZE")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
+    """Add so many, without a journal: nobody else is there."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000"
+        )  # KiB
+        indexes = [text for (text,) in connection.execute(_INDEXES["sqlite"])]
+        drop = "; ".join(f"DROP INDEX {text.split()[_NAMED]}" for text in indexes)
+        seed = _SEED["sqlite"].format(first=0, last=count - 1)
+        rows = _ROWS.format(**_WORDS["sqlite"])
+        connection.executescript(f"BEGIN; {drop}; {seed}; {rows}; {'; '.join(indexes)}; {_HEADS}; ANALYZE; COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from centrald.cli.main import main
 from centrald.config import Service, Storage
 from centrald.initialize import initialize
 from centrald.storage.database import Database
@@ -16,6 +18,7 @@ from tests.rig.postgres import Postgres
 from tests.unit.centrald.world import KIOSK, OTHER_KIOSK, ManualClock, World
 
 BOTH = ("sqlite", "postgresql")
+Run = Callable[..., tuple[int, str, str]]  # words of a command line to exit code, standard output and standard error
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +62,17 @@ async def world(initialized: Path, tmp_path: Path, storage_url: str) -> AsyncIte
     await made.add_kiosk(OTHER_KIOSK)
     yield made
     await made.database.close()
+
+
+@pytest.fixture
+def centrald(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run one command; returns exit code, standard output and standard error."""
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["centrald", *map(str, words)])
+        with pytest.raises(SystemExit) as raised:
+            main()
+        out, err = capfd.readouterr()
+        return int(raised.value.code or 0), out, err
+
+    return run

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from centrald import cli
-from centrald.cli.main import main
 from centrald.config import Storage
 from centrald.rules.model import State
+from tests.unit.centrald.conftest import Run
 from tests.unit.centrald.world import KIOSK, HeldCard, World
-
-Centrald = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -27,25 +23,11 @@ def storage_url() -> str:
     return Storage().url
 
 
-@pytest.fixture
-def centrald(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Centrald:
-    """Run one command; returns exit code, standard output and standard error."""
-
-    def run(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["centrald", *map(str, words)])
-        with pytest.raises(SystemExit) as raised:
-            main()
-        out, err = capfd.readouterr()
-        return int(raised.value.code or 0), out, err
-
-    return run
-
-
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_init_makes_everything_and_refuses_to_overwrite(centrald: Centrald, tmp_path: Path) -> None:
+def test_init_makes_everything_and_refuses_to_overwrite(centrald: Run, tmp_path: Path) -> None:
     directory = tmp_path / "central"
     code, out, _ = centrald("init", "--directory", directory, "--always-open", "--json")
     assert code == 0
@@ -67,7 +49,7 @@ def test_init_makes_everything_and_refuses_to_overwrite(centrald: Centrald, tmp_
     assert before == {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_kiosks_are_added_listed_and_switched(centrald: Centrald, world: World, tmp_path: Path) -> None:
+def test_kiosks_are_added_listed_and_switched(centrald: Run, world: World, tmp_path: Path) -> None:
     there = ("--directory", world.directory)
     assert centrald("kiosk", "add", "c", "s", "k", *there, "--out", tmp_path / "k")[0] == 0
     assert {path.name for path in (tmp_path / "k").iterdir()} == {"kiosk.pem", "kiosk.key", "server-ca.pem"}
@@ -91,14 +73,14 @@ def test_kiosks_are_added_listed_and_switched(centrald: Centrald, world: World, 
 
 
 @pytest.mark.parametrize("name", ["", "A", "a b", "a/b", "x" * 33, "é"])
-def test_an_id_that_is_none(centrald: Centrald, world: World, tmp_path: Path, name: str) -> None:
+def test_an_id_that_is_none(centrald: Run, world: World, tmp_path: Path, name: str) -> None:
     words = ("kiosk", "add", "c", name, "k", "--directory", world.directory, "--out", tmp_path / "k")
     code, _, err = centrald(*words)
     assert code == 2
     assert "a-z" in err
 
 
-def test_cards_are_registered_all_or_none(centrald: Centrald, world: World, tmp_path: Path) -> None:
+def test_cards_are_registered_all_or_none(centrald: Run, world: World, tmp_path: Path) -> None:
     there = ("--directory", world.directory, "--json")
     first, second = (HeldCard.issue(world.directory, world.clock.now()) for _ in range(2))
     entry = tmp_path / "entry.json"
@@ -116,7 +98,7 @@ def test_cards_are_registered_all_or_none(centrald: Centrald, world: World, tmp_
     assert centrald("card", "register", tmp_path / "none", *there)[0] == 3
 
 
-def test_a_revoked_card_stays_revoked(centrald: Centrald, world: World, tmp_path: Path) -> None:
+def test_a_revoked_card_stays_revoked(centrald: Run, world: World, tmp_path: Path) -> None:
     there = ("--directory", world.directory)
     card = HeldCard.issue(world.directory, world.clock.now())
     entry = tmp_path / "entry.json"
@@ -133,7 +115,7 @@ def test_a_revoked_card_stays_revoked(centrald: Centrald, world: World, tmp_path
     assert centrald("card", "revoke", "ffff", *there)[0] == 1
 
 
-def test_reservations_and_ledger_are_shown(centrald: Centrald, world: World) -> None:
+def test_reservations_and_ledger_are_shown(centrald: Run, world: World) -> None:
     there = ("--directory", world.directory)
 
     async def one_reset() -> tuple[str, str]:
@@ -161,7 +143,7 @@ def test_reservations_and_ledger_are_shown(centrald: Centrald, world: World) -> 
         assert (code, reservation in out) == (0, True)
 
 
-def test_a_directory_that_is_none(centrald: Centrald, tmp_path: Path) -> None:
+def test_a_directory_that_is_none(centrald: Run, tmp_path: Path) -> None:
     for words in (("serve",), ("kiosk", "list"), ("ledger", "show")):
         code, out, err = centrald(*words, "--directory", tmp_path)
         assert (code, out) == (3, "")
@@ -175,7 +157,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS), ("ledger", "verify"), ("maintenance", "add")])
-def test_help_is_there_for_everything(centrald: Centrald, words: tuple[str, ...]) -> None:
+def test_help_is_there_for_everything(centrald: Run, words: tuple[str, ...]) -> None:
     code, out, _ = centrald(*words, "--help")
     assert code == 0
     assert "Usage" in out

@@ -9,7 +9,6 @@ import io
 import json
 import shutil
 import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 
 from centrald import pki, registry
-from centrald.cli.main import main
 from centrald.config import Storage
 from centrald.masterkeys import KeyRing
 from centrald.registry import Format, Line
@@ -27,9 +25,8 @@ from centrald.rules.model import CardEntry, CertificateId, Procedure
 from centrald.storage.ledger import Event
 from tests.rig.crl import crl
 from tests.rig.soft_token import MODULE, make
+from tests.unit.centrald.conftest import Run
 from tests.unit.centrald.world import HeldCard, World
-
-Centrald = Callable[..., tuple[int, str, str]]
 
 ENTRY: dict[str, Any] = {
     "user_certificate_serial": "0a0b0c0d",
@@ -46,20 +43,6 @@ ENTRY: dict[str, Any] = {
 def storage_url() -> str:
     """What `centrald init` writes by itself; other databases are where the registry itself is tested."""
     return Storage().url
-
-
-@pytest.fixture
-def centrald(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Centrald:
-    """Run one command; returns exit code, standard output and standard error."""
-
-    def run(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["centrald", *map(str, words)])
-        with pytest.raises(SystemExit) as raised:
-            main()
-        out, err = capfd.readouterr()
-        return int(raised.value.code or 0), out, err
-
-    return run
 
 
 _HEX = st.text("0123456789abcdef", min_size=1, max_size=40).map(lambda text: text.lstrip("0") or "0")
@@ -123,9 +106,7 @@ BAD: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("form", Format)
-def test_good_lines_are_taken_and_bad_ones_listed(
-    centrald: Centrald, world: World, tmp_path: Path, form: Format
-) -> None:
+def test_good_lines_are_taken_and_bad_ones_listed(centrald: Run, world: World, tmp_path: Path, form: Format) -> None:
     entries = [entry(number) for number in range(1, 1206)]
     wrong = {100 * (at + 1): text for at, text in enumerate(BAD)}
     for at, text in wrong.items():
@@ -151,7 +132,7 @@ async def entries_of(world: World) -> list[str | None]:
     return [one.detail for one in await world.ledger() if one.event is Event.CARD_REGISTERED]
 
 
-def test_other_content_needs_replace_and_revoked_stays_so(centrald: Centrald, world: World, tmp_path: Path) -> None:
+def test_other_content_needs_replace_and_revoked_stays_so(centrald: Run, world: World, tmp_path: Path) -> None:
     there = ("--directory", world.directory, "--json")
     file = tmp_path / "cards.jsonl"
     file.write_text(json.dumps(entry(1)) + "\n" + json.dumps(entry(2, signing_revoked=True)) + "\n")
@@ -181,7 +162,7 @@ def test_other_content_needs_replace_and_revoked_stays_so(centrald: Centrald, wo
 
 @pytest.mark.parametrize("form", Format)
 def test_export_and_import_into_another_centre(
-    centrald: Centrald, world: World, initialized: Path, tmp_path: Path, form: Format
+    centrald: Run, world: World, initialized: Path, tmp_path: Path, form: Format
 ) -> None:
     file, out = tmp_path / "cards.jsonl", tmp_path / f"out.{form.value}"
     file.write_text("".join(json.dumps(entry(number)) + "\n" for number in range(1, 2300)))
@@ -197,7 +178,7 @@ def test_export_and_import_into_another_centre(
     assert again == out.read_text()
 
 
-def test_a_file_that_is_none(centrald: Centrald, world: World, tmp_path: Path) -> None:
+def test_a_file_that_is_none(centrald: Run, world: World, tmp_path: Path) -> None:
     there = ("--directory", world.directory)
     assert centrald("card", "import", tmp_path / "none.csv", *there)[0] == 3
     file = tmp_path / "cards.csv"
@@ -217,14 +198,14 @@ def test_a_card_of_issuance_is_an_entry(world: World) -> None:
     assert line.card.certificate == held.certificate_id
 
 
-def ledger(centrald: Centrald, world: World) -> list[dict[str, Any]]:
+def ledger(centrald: Run, world: World) -> list[dict[str, Any]]:
     return [
         json.loads(line)
         for line in centrald("ledger", "show", "--directory", world.directory, "--json")[1].splitlines()
     ]
 
 
-def test_lists_are_imported_and_listed(centrald: Centrald, world: World, tmp_path: Path) -> None:
+def test_lists_are_imported_and_listed(centrald: Run, world: World, tmp_path: Path) -> None:
     there = ("--directory", world.directory, "--json")
     rows = [json.loads(line) for line in centrald("crl", "list", *there)[1].splitlines()]
     assert {row["role"]: row["condition"] for row in rows} == {"user": "current", "signing": "current"}
@@ -251,7 +232,7 @@ def test_lists_are_imported_and_listed(centrald: Centrald, world: World, tmp_pat
     assert centrald("crl", "import", tmp_path / "none", *there)[0] == 3
 
 
-def test_keys_are_added_and_listed(centrald: Centrald, world: World, tmp_path: Path) -> None:
+def test_keys_are_added_and_listed(centrald: Run, world: World, tmp_path: Path) -> None:
     there = ("--directory", world.directory, "--json")
     (token,) = make(tmp_path / "hsm", "centre")
     pin = world.directory / "keys/token.pin"
@@ -296,5 +277,5 @@ def test_keys_are_added_and_listed(centrald: Centrald, world: World, tmp_path: P
         ("--from-version", "50", "--token", "y"),
     ],
 )
-def test_keys_that_make_no_sense(centrald: Centrald, world: World, words: tuple[str, ...]) -> None:
+def test_keys_that_make_no_sense(centrald: Run, world: World, words: tuple[str, ...]) -> None:
     assert centrald("keys", "add", *words, "--directory", world.directory)[0] == 2

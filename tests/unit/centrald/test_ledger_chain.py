@@ -110,9 +110,7 @@ async def all_of(world: World) -> tuple[list[Record], dict[int, Head]]:
 
 
 async def test_what_a_whole_reset_appends_is_one_chain(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     await attempt.done(await attempt.write(card))
     await attempt.release()
     entries, heads = await all_of(world)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,13 +14,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from centrald.app import Centrald
-from centrald.cli.main import main
 from centrald.config import load
 from centrald.errors import ConfigError
 from centrald.initialize import initialize
 from centrald.storage import migration, schema
 from centrald.storage.database import Database, parse
 from tests.rig.postgres import Postgres
+from tests.unit.centrald.conftest import Run
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -116,31 +115,22 @@ def test_the_script_for_postgresql(postgres: Postgres) -> None:
     assert postgres.execute("SELECT version_num FROM alembic_version", name).strip() == schema.REVISION
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["centrald", *map(str, words)])
-    with pytest.raises(SystemExit) as raised:
-        main()
-    return int(raised.value.code or 0)
-
-
-def test_the_command_goes_down_only_when_told_twice(
-    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_goes_down_only_when_told_twice(tmp_path: Path, postgres: Postgres, centrald: Run) -> None:
     directory, url = tmp_path / "c", postgres.url(postgres.create())
     there = ("--directory", directory)
-    assert run(monkeypatch, "init", *there, "--storage-url", url) == 0
+    assert centrald("init", *there, "--storage-url", url)[0] == 0
     assert not list(directory.glob("*.db"))
-    assert run(monkeypatch, "migrate", *there, "--to", "base") == 2
-    assert "--yes" in capfd.readouterr().err
-    assert run(monkeypatch, "migrate", *there, "--to", "base", "--yes") == 0
-    assert run(monkeypatch, "serve", *there) == 3
-    assert "holds no tables" in capfd.readouterr().err
-    assert run(monkeypatch, "migrate", *there, "--sql") == 0
-    assert "CREATE TABLE ledger" in capfd.readouterr().out
-    assert run(monkeypatch, "migrate", *there, "--json") == 0
-    assert f'"after": "{schema.REVISION}"' in capfd.readouterr().out
-    assert run(monkeypatch, "init", "--directory", tmp_path / "d", "--storage-url", url) == 1
-    assert "holds tables already" in capfd.readouterr().err
+    code, _, err = centrald("migrate", *there, "--to", "base")
+    assert (code, "--yes" in err) == (2, True)
+    assert centrald("migrate", *there, "--to", "base", "--yes")[0] == 0
+    code, _, err = centrald("serve", *there)
+    assert (code, "holds no tables" in err) == (3, True)
+    code, out, _ = centrald("migrate", *there, "--sql")
+    assert (code, "CREATE TABLE ledger" in out) == (0, True)
+    code, out, _ = centrald("migrate", *there, "--json")
+    assert (code, f'"after": "{schema.REVISION}"' in out) == (0, True)
+    code, _, err = centrald("init", "--directory", tmp_path / "d", "--storage-url", url)
+    assert (code, "holds tables already" in err) == (1, True)
 
 
 async def test_a_service_on_old_tables_says_what_to_do(tmp_path: Path) -> None:

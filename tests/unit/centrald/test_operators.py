@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from centrald.cli.main import main
 from centrald.config import Storage
 from centrald.rules.model import SILENCE, Refusal
 from centrald.storage.database import Database
 from centrald.storage.ledger import Entry, Event
+from tests.unit.centrald.conftest import Run
 from tests.unit.centrald.world import KIOSK, WRONG_RECEIPT, World
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -29,15 +25,11 @@ def storage_url() -> str:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], world: World) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, centrald: Run, world: World) -> Run:
     """Run one command on the world's directory, as of the world's clock."""
 
     def go(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["centrald", *map(str, words), "--directory", str(world.directory)])
-        with pytest.raises(SystemExit) as raised:
-            main()
-        out, err = capfd.readouterr()
-        return int(raised.value.code or 0), out, err
+        return centrald(*words, "--directory", world.directory)
 
     opened = Database.open
 

@@ -18,28 +18,16 @@ from centrald.rules import attempt as rules
 from centrald.rules.model import (
     MAX_WRITES,
     Attempt,
-    CardEntry,
-    CertificateId,
-    FaceMatch,
-    KioskId,
     Outcome,
-    Procedure,
     Refusal,
     Reservation,
     State,
-    Transcript,
     Verdict,
 )
 from centrald.rules.report import report
-from centrald.rules.reservation import Made, Wish, in_doubt, make, state_of
+from centrald.rules.reservation import Made, in_doubt, make, state_of
+from tests.unit.centrald.values import CARD, CHALLENGES, GENUINE, KIOSK, NOW, PROCEDURE, WISH
 
-START = datetime.datetime(2026, 11, 22, 3, 0, tzinfo=datetime.UTC)
-CERTIFICATE = CertificateId("aa", "1")
-PROCEDURE = Procedure.SIGNING_PASSWORD
-CARD = CardEntry(CERTIFICATE, "2", START, START, bytes(10), {PROCEDURE: 0x31})
-KIOSK = KioskId("a", "b", "c")
-EVIDENCE = rules.Evidence(Transcript(0x31, bytes(10), bytes(8), bytes(8)), genuine=True)
-WISH = Wish(CERTIFICATE, PROCEDURE, FaceMatch.NOT_PERFORMED, bytes(32), b"")
 RECENT = st.sampled_from([0, 0, 0, 0, 1, 2])  # attempts ago: mostly the last one acts
 MOSTLY = st.sampled_from([True] * 5 + [False])
 RARELY = st.sampled_from([False] * 5 + [True])
@@ -62,7 +50,7 @@ class Promises(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = START
+        self.now = NOW
         self.reservations: dict[str, Reservation] = {}
         self.attempts: dict[str, Attempt] = {}
         self.kiosks: list[Kiosk] = []
@@ -104,7 +92,7 @@ class Promises(RuleBasedStateMachine):
     def card_is_set(self) -> None:
         kiosk = Kiosk(f"a{len(self.attempts)}")
         begun = Attempt(kiosk.id, KIOSK, self.now, PROCEDURE)
-        attempt, changed = rules.checked(begun, rules.Proof(b"", None, CARD), self.newest, (bytes(8),) * 3, self.now)
+        attempt, changed = rules.checked(begun, rules.Proof(b"", None, CARD), self.newest, CHALLENGES, self.now)
         self.attempts[kiosk.id] = attempt
         if changed is not None:
             assert attempt.check is not None
@@ -128,7 +116,7 @@ class Promises(RuleBasedStateMachine):
             return
         before = state_of(reservation, self.now)
         try:
-            answer = rules.authorize(self.attempts[kiosk.id], reservation, n, b"x", EVIDENCE, self.now)
+            answer = rules.authorize(self.attempts[kiosk.id], reservation, n, b"x", GENUINE, self.now)
         except OutOfOrder:
             return  # released
         if answer.refusal is not None:

@@ -15,9 +15,7 @@ from tests.unit.centrald.world import KIOSK, OTHER_KIOSK, PROCEDURE, WRONG_RECEI
 
 
 async def test_the_good_path_ends_used_on_the_cards_own_receipt(world: World) -> None:
-    card = await world.card()
-    reservation = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, reservation, attempt = await world.ready()
     receipt = await attempt.write(card)
     assert await world.state(reservation) is State.AUTHORIZED
     report = await attempt.done(receipt)
@@ -28,9 +26,7 @@ async def test_the_good_path_ends_used_on_the_cards_own_receipt(world: World) ->
 
 
 async def test_the_ledger_tells_every_step_and_never_the_receipt(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     receipt = await attempt.write(card)
     await attempt.done(receipt)
     entries = await world.ledger()
@@ -117,9 +113,7 @@ async def test_a_card_that_is_not_the_registered_one_gets_no_keys(world: World) 
 
 @pytest.mark.parametrize("position", [0, 10, 11, 12, 13, 28])
 async def test_any_other_byte_in_the_cards_answer_is_not_genuine(world: World, position: int) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     answer = bytearray(attempt.offer(card, 1))
     answer[position] ^= 1
     assert await attempt.ask(1, bytes(answer)) is Refusal.CARD_NOT_GENUINE
@@ -128,9 +122,7 @@ async def test_any_other_byte_in_the_cards_answer_is_not_genuine(world: World, p
 async def test_a_wrong_receipt_is_doubt_and_the_same_card_resolves_it(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    card = await world.card()
-    reservation = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, reservation, attempt = await world.ready()
     await attempt.write(card)
     report = await attempt.done(WRONG_RECEIPT)
     assert (report.verdict, report.state) == (Verdict.INVALID, State.IN_DOUBT)
@@ -143,9 +135,7 @@ async def test_a_wrong_receipt_is_doubt_and_the_same_card_resolves_it(
 
 
 async def test_unknown_is_resolved_by_the_same_card_with_the_next_number(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     await attempt.write(card)  # torn: nobody saw the answer
     assert (await attempt.unknown()).state is State.IN_DOUBT
     world.clock.advance(datetime.timedelta(seconds=100))
@@ -154,9 +144,7 @@ async def test_unknown_is_resolved_by_the_same_card_with_the_next_number(world: 
 
 
 async def test_a_late_receipt_of_an_unknown_write_settles_it(world: World) -> None:
-    card = await world.card()
-    reservation = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, reservation, attempt = await world.ready()
     receipt = await attempt.write(card)
     await attempt.unknown()
     assert await attempt.release() is State.IN_DOUBT
@@ -166,9 +154,7 @@ async def test_a_late_receipt_of_an_unknown_write_settles_it(world: World) -> No
 
 
 async def test_not_done_for_every_number_makes_it_free_again(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     await attempt.authorized(card)
     assert (await attempt.not_done(1, 0x6982)).state is State.RESERVED
     await attempt.authorized(card, 2)
@@ -180,9 +166,7 @@ async def test_not_done_for_every_number_makes_it_free_again(world: World) -> No
 
 
 async def test_a_release_counts_as_not_done(world: World) -> None:
-    card = await world.card()
-    reservation = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, reservation, attempt = await world.ready()
     await attempt.authorized(card)
     assert await attempt.release() is State.RESERVED
     assert await world.state(reservation) is State.RESERVED
@@ -192,9 +176,7 @@ async def test_a_release_counts_as_not_done(world: World) -> None:
 
 
 async def test_a_receipt_after_a_release_is_believed_and_shown_to_people(world: World) -> None:
-    card = await world.card()
-    reservation = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, reservation, attempt = await world.ready()
     receipt = await attempt.write(card)
     await attempt.release()
     report = await attempt.done(receipt)
@@ -203,9 +185,7 @@ async def test_a_receipt_after_a_release_is_believed_and_shown_to_people(world: 
 
 
 async def test_reports_go_forward_only_and_contradictions_are_acknowledged(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     receipt = await attempt.write(card)
     await attempt.done(receipt)
     for report in (await attempt.unknown(), await attempt.not_done()):
@@ -215,9 +195,7 @@ async def test_reports_go_forward_only_and_contradictions_are_acknowledged(world
 
 
 async def test_twenty_minutes_of_silence_are_doubt(world: World) -> None:
-    card = await world.card()
-    reservation = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, reservation, attempt = await world.ready()
     await attempt.authorized(card)
     world.clock.advance(minutes(20) - datetime.timedelta(seconds=1))
     assert await world.state(reservation) is State.AUTHORIZED
@@ -231,10 +209,28 @@ async def test_twenty_minutes_of_silence_are_doubt(world: World) -> None:
     assert (await attempt.not_done()).state is State.RESERVED
 
 
+async def test_a_kiosk_asks_what_became_of_its_attempt(world: World) -> None:
+    card, _, attempt = await world.ready()
+
+    async def became() -> tuple[State | None, Verdict, bool]:
+        status = await world.kiosks.get(KIOSK, attempt.id)
+        return status.state, status.verdict, status.released
+
+    assert await became() == (State.RESERVED, Verdict.NONE, False)
+    receipt = await attempt.write(card)
+    assert await became() == (State.AUTHORIZED, Verdict.NONE, False)
+    await attempt.done(WRONG_RECEIPT)
+    assert await became() == (State.IN_DOUBT, Verdict.INVALID, False)
+    await attempt.release()
+    assert await became() == (State.IN_DOUBT, Verdict.INVALID, True)
+    await world.reserved(card)
+    assert await became() == (State.CLOSED_UNKNOWN, Verdict.INVALID, True)
+    await attempt.done(receipt)
+    assert await became() == (State.USED, Verdict.VALID, True)
+
+
 async def test_a_card_that_proves_itself_again_supersedes(world: World) -> None:
-    card = await world.card()
-    reservation = await world.reserved(card)
-    first = await world.checked(card)
+    card, reservation, first = await world.ready()
     await first.authorized(card)
     second = await world.attempt(OTHER_KIOSK)
     check = await second.check(card)
@@ -247,9 +243,7 @@ async def test_a_card_that_proves_itself_again_supersedes(world: World) -> None:
 
 
 async def test_a_receipt_of_a_superseded_attempt_still_counts(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    first = await world.checked(card)
+    card, _, first = await world.ready()
     receipt = await first.write(card)
     second = await world.checked(card, OTHER_KIOSK)
     await second.authorized(card)
@@ -259,9 +253,7 @@ async def test_a_receipt_of_a_superseded_attempt_still_counts(world: World) -> N
 
 
 async def test_another_kiosk_cannot_touch_an_attempt(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     await attempt.authorized(card)
     attempt.kiosk = OTHER_KIOSK
     calls = [
@@ -301,9 +293,7 @@ async def test_an_id_released_before_it_was_seen_is_dead(world: World) -> None:
 
 
 async def test_a_number_reported_not_done_before_it_arrives_is_never_authorized(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     assert (await attempt.not_done()).state is State.RESERVED
     with pytest.raises(OutOfOrder):
         await attempt.authorize(card)
@@ -311,9 +301,7 @@ async def test_a_number_reported_not_done_before_it_arrives_is_never_authorized(
 
 
 async def test_numbers_come_in_order_and_end_at_three(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     with pytest.raises(OutOfOrder):
         await attempt.authorize(card, 2)
     for n in (1, 2, 3):
@@ -363,9 +351,7 @@ async def test_hours_are_judged_at_the_beginning_only(world: World) -> None:
 
 @pytest.mark.parametrize("path", [("chain-a",), ("chain-a", "store-1"), ("chain-a", "store-1", "kiosk-1")])
 async def test_disabling_works_at_once_but_reports_are_taken(world: World, path: tuple[str, ...]) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     receipt = await attempt.write(card)
     await world.switch(*path, enabled=False)
     assert (await world.kiosks.status(KIOSK)).refusal is Refusal.KIOSK_NOT_ENABLED
@@ -381,9 +367,7 @@ async def test_disabling_works_at_once_but_reports_are_taken(world: World, path:
 
 
 async def test_the_registry_decides_standing(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    checked = await world.checked(card)
+    card, _, checked = await world.ready()
     cases: list[tuple[dict[str, object], Refusal]] = [
         ({"user_revoked": True}, Refusal.CERTIFICATE_REVOKED),
         ({"user_revoked": False, "signing_revoked": True}, Refusal.CERTIFICATE_REVOKED),
@@ -397,9 +381,7 @@ async def test_the_registry_decides_standing(world: World) -> None:
 
 
 async def test_reservations_one_live_per_certificate(world: World) -> None:
-    card = await world.card()
-    first = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, first, attempt = await world.ready()
     second = await world.reserved(card)
     assert await world.state(first) is State.REPLACED
     assert await attempt.authorize(card) is Refusal.RESERVATION_NOT_FOUND
@@ -416,9 +398,7 @@ async def test_reservations_one_live_per_certificate(world: World) -> None:
 
 
 async def test_a_receipt_for_a_closed_reservation_leaves_the_newer_one_alone(world: World) -> None:
-    card = await world.card()
-    first = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, first, attempt = await world.ready()
     receipt = await attempt.write(card)
     await attempt.unknown()
     second = await world.reserved(card)
@@ -443,9 +423,7 @@ async def test_without_reservation_or_registration(world: World) -> None:
 
 
 async def test_the_receipt_comes_with_done_and_only_with_it(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     await attempt.authorized(card)
     for outcome, receipt in ((Outcome.DONE, None), (Outcome.UNKNOWN, WRONG_RECEIPT), (Outcome.NOT_DONE, WRONG_RECEIPT)):
         with pytest.raises(BadContent):
@@ -453,9 +431,7 @@ async def test_the_receipt_comes_with_done_and_only_with_it(world: World) -> Non
 
 
 async def test_authorized_prints_no_key(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     given = await attempt.authorize(card)
     assert isinstance(given, Authorized)
     assert given.s_enc.hex() not in repr(given)

@@ -140,9 +140,7 @@ async def test_a_batch_has_its_limit(world: World) -> None:
 
 
 async def test_an_authorized_write_nobody_reports_is_kept(world: World) -> None:
-    card = await world.card()
-    reservation = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, reservation, attempt = await world.ready()
     await attempt.authorized(card)
     world.clock.advance(VALIDITY + KEEP + SILENCE)
     assert await purge(world) == 0

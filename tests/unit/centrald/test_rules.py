@@ -9,39 +9,36 @@ from dataclasses import replace
 import pytest
 
 from centrald.errors import BadContent, OutOfOrder
-from centrald.rules.attempt import Evidence, Proof, authorize, checked, release
+from centrald.rules.attempt import Proof, authorize, checked, release
 from centrald.rules.model import (
     SILENCE,
     VALIDITY,
     Attempt,
-    CardEntry,
-    CertificateId,
     FaceMatch,
-    KioskId,
     Outcome,
-    Procedure,
     Refusal,
     Reservation,
     State,
-    Transcript,
     Verdict,
     Write,
     WriteStatus,
 )
 from centrald.rules.report import Reported, report
-from centrald.rules.reservation import Made, Wish, in_doubt, make, state_of, usable
+from centrald.rules.reservation import Made, in_doubt, make, state_of, usable
+from tests.unit.centrald.values import (
+    CARD,
+    CERTIFICATE,
+    CHALLENGES,
+    GENUINE,
+    KIOSK,
+    NOW,
+    PROCEDURE,
+    SECOND,
+    TRANSCRIPT,
+    WISH,
+)
 
-NOW = datetime.datetime(2026, 11, 22, 3, 0, tzinfo=datetime.UTC)
-SECOND = datetime.timedelta(seconds=1)
-CERTIFICATE = CertificateId("aa", "1")
-PROCEDURE = Procedure.SIGNING_PASSWORD
-KIOSK = KioskId("a", "b", "c")
-TRANSCRIPT = Transcript(0x31, bytes(10), bytes(8), bytes(8))
-CARD = CardEntry(CERTIFICATE, "2", NOW, NOW + VALIDITY, bytes(10), {PROCEDURE: 0x31})
-CHALLENGES = (bytes(8), bytes(8), bytes(8))
-GENUINE = Evidence(TRANSCRIPT, genuine=True)
 EMPTY = Reservation("r", CERTIFICATE, PROCEDURE, NOW, NOW + VALIDITY, FaceMatch.NOT_PERFORMED, bytes(32), b"")
-WISH = Wish(CERTIFICATE, PROCEDURE, FaceMatch.NOT_PERFORMED, bytes(32), b"")
 
 
 def attempt(name: str = "a1") -> Attempt:
@@ -205,6 +202,27 @@ def test_reports_of_one_write(told: list[Told], expected: State, contradiction: 
     last = tell(AUTHORIZED, *told)
     assert (last.report.state, last.report.contradiction, last.repeated) == (expected, contradiction, False)
     assert state_of(last.reservation, NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("reservation", "n", "contradiction"),
+    [
+        (AUTHORIZED, 1, False),
+        (IN_DOUBT, 1, False),
+        (having(write(UNKNOWN), write(OPEN, n=2)), 1, False),
+        (having(write(DONE), write(OPEN, n=2)), 2, False),  # used already: answered "valid" all the same
+        (having(write(NOT_DONE)), 1, True),
+        (CLOSED, 1, False),
+        (replace(AUTHORIZED, expires_at=NOW - SECOND), 1, False),  # past 24 hours
+    ],
+)
+def test_a_valid_receipt_is_the_truth_wherever_the_reservation_stands(
+    reservation: Reservation, n: int, contradiction: bool
+) -> None:
+    told = tell(reservation, IS_DONE, n=n)
+    assert (told.report.verdict, told.report.state) == (VALID, State.USED)
+    assert told.report.contradiction is contradiction
+    assert state_of(told.reservation, NOW) is State.USED
 
 
 @pytest.mark.parametrize("told", [IS_DONE, IS_UNPROVEN, IS_NOT_DONE, IS_UNKNOWN])

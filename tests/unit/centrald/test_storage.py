@@ -75,9 +75,7 @@ async def test_a_transaction_that_fails_leaves_nothing(world: World) -> None:
 
 
 async def test_what_was_committed_is_there_for_the_next_process(world: World) -> None:
-    card = await world.card()
-    reservation = await world.reserved(card)
-    attempt = await world.checked(card)
+    card, reservation, attempt = await world.ready()
     given = await attempt.authorized(card)
     await world.database.close()
     again = World(world.directory, world.clock, world.kiosks._hours, world.storage_url)
@@ -90,9 +88,7 @@ async def test_what_was_committed_is_there_for_the_next_process(world: World) ->
 
 
 async def test_racing_repeats_have_one_effect(world: World) -> None:
-    card = await world.card()
-    await world.reserved(card)
-    attempt = await world.checked(card)
+    card, _, attempt = await world.ready()
     answer = attempt.offer(card, 1)
     given = await asyncio.gather(*(attempt.ask(1, answer) for _ in range(30)))
     assert isinstance(given[0], Authorized)

@@ -215,6 +215,12 @@ class World:
         assert check.refusal is None, check
         return one
 
+    async def ready(self, kiosk: KioskId = KIOSK) -> tuple[HeldCard, Reservation, Try]:
+        """Issue a card, make its reservation, and let an attempt pass the check."""
+        card = await self.card()
+        reservation = await self.reserved(card)
+        return card, reservation, await self.checked(card, kiosk)
+
     async def state(self, reservation: Reservation) -> State:
         async with self.database.transaction() as tx:
             found = await tx.reservation(reservation.id)
