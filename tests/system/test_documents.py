@@ -45,6 +45,7 @@ STDIN = {"jpki-phone reserve": f"{USER_PIN}\n", "gatewayctl reset": f"{USER_PIN}
 SET_UP = "PATH=.venv/bin:$PATH; set -a; . .run/env; set +a"  # holds for all that follows it
 
 PACKAGE = "tests/system/test_package.py"
+TYPED_THERE = f"{PACKAGE}::test_what_the_page_says_can_be_typed"
 POSTGRES = "tests/unit/centrald/test_migration.py::test_the_command_goes_down_only_when_told_twice"
 SERVE = "tests/integration/test_centrald_process.py::test_it_says_where_it_serves_and_stops_cleanly"
 FAULTS = "tests/integration/test_cardsim_faults.py::test_the_examples_of_the_document"
@@ -59,11 +60,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     r"apt install \./gatewayd_0\.1\.0_amd64\.deb": (f"{PACKAGE}::test_upgrade_keeps_the_journal", '"--install"'),
     r"apt remove gatewayd": (f"{PACKAGE}::test_remove_keeps_the_journal_and_what_the_operator_made", '"--remove"'),
     r"apt purge gatewayd": (f"{PACKAGE}::test_purge_leaves_nothing", '"--purge"'),
-    r"gatewayd --check": (f"{PACKAGE}::test_configured_it_starts", '"gatewayd", "--check"'),
-    r"systemctl (start|reload) gatewayd": (f"{PACKAGE}::test_configured_it_starts", '"systemctl", "reload", UNIT'),
-    r"systemctl (stop|restart) gatewayd": (f"{PACKAGE}::test_configured_it_starts", '"systemctl", "start", UNIT'),
-    r"journalctl --unit gatewayd .*": (f"{PACKAGE}::test_a_frozen_daemon_is_started_anew", '"journalctl", "--unit"'),
-    r"(install|cp|usermod) .*": (f"{PACKAGE}::test_what_the_page_says_can_be_typed", "docs/INSTALL.md"),
+    r"(systemctl|journalctl|gatewayd) .*": (TYPED_THERE, "docs/OPERATIONS.md"),
+    r"(install|cp|usermod) .*": (TYPED_THERE, "docs/INSTALL.md"),
     r"createdb centrald": (POSTGRES, ".create()"),
     r"centrald init .*--storage-url .*": (POSTGRES, "--storage-url"),
     r"centrald serve --directory DIR": (SERVE, 'centrald("serve"'),

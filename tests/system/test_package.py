@@ -170,7 +170,7 @@ def test_configured_it_starts(kiosk: InstalledKiosk, machine: Machine) -> None:
 
 
 def test_what_the_page_says_can_be_typed(kiosk: InstalledKiosk, machine: Machine) -> None:
-    """The commands of docs/INSTALL.md for root, as they stand there; after them the doctor finds nothing wrong."""
+    """The commands of docs/INSTALL.md and docs/OPERATIONS.md for root; after them the doctor finds nothing wrong."""
     configured = machine.run("cat", CONFIG)
     for name in ("kiosk.pem", "server-ca.pem", "kiosk.key"):
         machine.write(f"/root/{name}", (kiosk.site.kiosk / name).read_text(), 0o600)
@@ -181,7 +181,11 @@ def test_what_the_page_says_can_be_typed(kiosk: InstalledKiosk, machine: Machine
         machine.run("sh", "-c", f"cd /root && {command}")
     assert machine.run("cat", CONFIG) == machine.run("cat", REFERENCE)
     machine.write(CONFIG, configured)
-    machine.run("systemctl", "restart", "gatewayd")
+    pages = page + (ROOT / "docs/OPERATIONS.md").read_text()
+    daily = re.findall(r"^(?:systemctl|journalctl|gatewayd) .+$", pages, flags=re.MULTILINE)
+    assert {"systemctl stop gatewayd", "systemctl restart gatewayd", "gatewayd --check"} <= set(daily)
+    for command in daily:
+        machine.run("sh", "-c", command)
     kiosk.wait_ready()
     done = machine.call("gatewayctl", "doctor", "--json")
     findings = json.loads(done.stdout)["findings"]
