@@ -11,11 +11,14 @@ from tests.rig.visitor import Look, Visitor
 OF_AXE = "Applying inline style violates"  # axe tries to, and is refused as everybody is
 LONG = os.environ.get("LONG_SCREENS") == "1"
 WAYS: Sequence[tuple[str, ...]] = (("language-en",), ("language-ja",))
-LONG_WAYS: Sequence[tuple[str, ...]] = tuple(
-    (f"language-{language}", f"size-{size}", f"theme-{theme}")
-    for language in ("en", "zh_Hans", "ko", "ja")
-    for size in ("large", "standard")
-    for theme in ("contrast", "standard")
+LONG_WAYS: Sequence[tuple[str, ...]] = (
+    *(
+        (f"language-{language}", f"size-{size}", f"theme-{theme}")
+        for language in ("en", "zh_Hans", "ko", "ja")
+        for size in ("large", "standard")
+        for theme in ("contrast", "standard")
+    ),
+    *(("furigana",), ("easy",), ("furigana",), ("easy",)),  # on, both, easy alone, none
 )
 
 

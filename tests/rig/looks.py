@@ -63,14 +63,16 @@ def on_panel(page: Page, panel: str) -> Iterator[None]:
 
 
 def prefer(page: Page, press: str) -> None:
-    """Press a language, a size or a theme without its menu, and wait until it is drawn."""
-    page.evaluate(PREFER, press)
+    """Press a language, a size, a theme or a switch without its menu, and wait until it is drawn."""
     kind, _, value = press.partition("-")
+    switch = f"#screen [data-press={press}]"
+    on = page.locator(switch).first.get_attribute("aria-pressed") == "true" if not value else False
+    page.evaluate(PREFER, press)
     wanted = {
         "language": f'html[lang="{value.replace("_", "-")}"]',
         "size": f'body[data-size="{value}"]',
         "theme": f'body[data-theme="{value}"]',
-    }[kind]
+    }.get(kind, f'{switch}[aria-pressed="{"false" if on else "true"}"]')
     page.wait_for_selector(wanted, state="attached")
 
 
