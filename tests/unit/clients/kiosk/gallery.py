@@ -19,20 +19,12 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 import jpki_kiosk
 from jpki_kiosk.preferences import Preferences
 from jpki_kiosk.render import Renderer
+from tests.rig.browser import ARGUMENTS, PROGRAM
+from tests.rig.looks import measured
 from tests.unit.clients.kiosk.scenes import PANELS, SCENES
 
 ORIGIN = "http://kiosk.test"
 PACKAGE = Path(jpki_kiosk.__file__).parent
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
 FAULTS = Path(__file__).with_name("faults.js").read_text(encoding="utf-8").rstrip().rstrip(";")
 
 # What the page's program would do to a screen of secrets.
@@ -114,7 +106,7 @@ def shoot(browser: Browser, shots: Sequence[Shot], directory: Path | None) -> It
         act(page, shot.variant)
         if directory:
             page.screenshot(path=directory / shot.name, animations="disabled")
-        yield shot, page.evaluate(FAULTS)
+        yield shot, page.evaluate(FAULTS) + measured(page, shot.panel)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -147,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
         options.directory.mkdir(parents=True, exist_ok=True)
     faulty = 0
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=list(ARGUMENTS))
         for shot, faults in shoot(browser, shots, options.directory):
             faulty += bool(faults)
             for fault in faults:
