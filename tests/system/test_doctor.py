@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
@@ -47,6 +48,20 @@ from smartcard.scard import SCARD_SCOPE_SYSTEM, SCardEstablishContext
 print('{"event": "listening", "code": %d}' % SCardEstablishContext(SCARD_SCOPE_SYSTEM)[0], flush=True)
 signal.pause()
 """
+
+SILENT_NAME_SERVER = """
+import datetime, fcntl, json, pathlib, socket, struct, subprocess, sys
+servers, config = sys.argv[1:]
+subprocess.run(["mount", "--bind", servers, "/etc/resolv.conf"], check=True)
+silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+fcntl.ioctl(silent, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+silent.bind(("127.0.0.1", 53))
+from gatewayctl.doctor import centre, evidence, way
+way.STEP_S = 0.3
+found = centre.centre(evidence.Evidence(pathlib.Path(config), datetime.datetime.now(datetime.UTC)))
+print(json.dumps(found.facts))
+"""
+RESOLVER_S = 10.0  # resolv.conf(5): two tries of 5 s
 
 Look = Callable[[Callable[[Evidence], Finding]], Finding]
 
@@ -339,6 +354,35 @@ def test_where_the_way_to_the_centre_ends(
         assert word(address=f"127.0.0.1:{silent.getsockname()[1]}") == "deadline"
     with configured(kiosk, authority=str(tmp_path / "nothing.pem")):
         assert look(centre.centre).verdict is Verdict.UNKNOWN
+
+
+def test_a_name_server_that_is_silent_is_not_waited_for(tmp_path: Path) -> None:
+    """In a network of its own, whose name server takes every question; the program ends in time, too."""
+    pki = make_pki(tmp_path)
+    central = {
+        "address": "centre.example:443",
+        "certificate": pki.kiosk,
+        "key": pki.kiosk_key,
+        "authority": pki.authority,
+    }
+    config, servers = tmp_path / "gatewayd.toml", tmp_path / "resolv.conf"
+    config.write_text(toml({"reader": {"name": "Kiosk"}, "central": central}))
+    servers.write_text("nameserver 127.0.0.1\n")
+    command = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "--net",
+        sys.executable,
+        "-c",
+        SILENT_NAME_SERVER,
+        servers,
+        config,
+    ]
+    begun = time.monotonic()
+    said = run([str(word) for word in command])
+    assert (json.loads(said)["word"], json.loads(said)["detail"]) == ("dns", "the name server does not answer")
+    assert time.monotonic() - begun < RESOLVER_S, "the resolver itself would have waited longer"
 
 
 def test_a_kiosk_that_is_not_enabled(kiosk: Stack, look: Look) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import datetime
+import queue
 import socket
 import ssl
+import threading
 from dataclasses import dataclass
 
 import grpc
@@ -63,18 +64,33 @@ class _Ended(Exception):
         self.way = Way(word, detail)
 
 
-def _connected(host: str, port: int) -> socket.socket:
-    pool = concurrent.futures.ThreadPoolExecutor(1)
-    try:
-        addresses = pool.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM).result(STEP_S)
-    except (OSError, TimeoutError) as error:
-        raise _Ended("dns", getattr(error, "strerror", None) or "no answer") from None
-    finally:
-        pool.shutdown(wait=False)
-    ended = _Ended("unreachable")
-    for *_, address in addresses:
+def _addresses(host: str, port: int) -> list[str]:
+    """Look the name up, on a thread that may be left behind: a name server that is silent is waited for much longer."""
+    found: queue.SimpleQueue[list[str] | str] = queue.SimpleQueue()
+
+    def look() -> None:
         try:
-            return socket.create_connection((str(address[0]), port), STEP_S)
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            found.put(error.strerror or "no answer")
+        else:
+            found.put([str(address[0]) for *_, address in answers])
+
+    threading.Thread(target=look, name="name lookup", daemon=True).start()
+    try:
+        answer = found.get(timeout=STEP_S)
+    except queue.Empty:
+        raise _Ended("dns", "the name server does not answer") from None
+    if isinstance(answer, str):
+        raise _Ended("dns", answer)
+    return answer
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    ended = _Ended("unreachable")
+    for address in _addresses(host, port):
+        try:
+            return socket.create_connection((address, port), STEP_S)
         except ConnectionRefusedError:
             ended = _Ended("refused")
         except TimeoutError:
