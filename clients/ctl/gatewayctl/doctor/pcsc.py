@@ -155,7 +155,8 @@ def holder(evidence: Evidence) -> Finding:
             f"gatewayd has held the reader for {age:g} s, longer than any job lasts.",
             "Lift the card; if that does not help, systemctl restart pcscd.",
         )
-    if slot is not None and (slot.exclusive or slot.shared) and not lock_held and (strangers or unseen):
+    used = slot is not None and (slot.exclusive or slot.shared)
+    if used and not lock_held and (strangers or unseen):
         who = named or "a program that this user cannot see"
         findings.fail(f"The reader is held by {who}.", "Stop that program, and remove it from the kiosk.")
     elif strangers:
@@ -168,7 +169,7 @@ def holder(evidence: Evidence) -> Finding:
         )
     if slot is None:
         findings.unknown("pcscd does not tell of the reader.", "See pcsc-service.")
-    findings.ok("gatewayd has the reader." if lock_held else "Nobody has the reader.")
+    findings.ok("gatewayd has the reader." if lock_held or used else "Nobody has the reader.")
     return findings.finding()
 
 
