@@ -12,7 +12,6 @@ from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from jpkireset.gateway.v1 import (
     gateway_service_pb2,
     gateway_service_pb2_grpc,
@@ -26,6 +25,7 @@ from gatewayd.errors import ConfigError
 from gatewayd.rpc.gateway_service import GatewayService
 from gatewayd.rpc.interceptors import Guard
 from gatewayd.rpc.operator_service import OperatorService
+from gatewayd.rpc.reflection import Reflection
 from gatewayd.rpc.reset_service import ResetService
 
 LARGEST_MESSAGE = 16 * 1024  # bytes; a request has a few hundred
@@ -119,8 +119,7 @@ class _Listener:
         for register in endpoint.services.values():
             register(self._server)
         if endpoint.reflection:
-            names = (*endpoint.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            self._server.add_generic_rpc_handlers((Reflection((*endpoint.services, health.SERVICE_NAME)),))
 
     def bind(self) -> None:
         """Make the socket; nobody else can connect before it has its group. Raises ConfigError."""
