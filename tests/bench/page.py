@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.bench.figures import Pair, Results, Spread
 
 BEGIN, END = "<!-- reset: written by `make bench` -->", "<!-- reset: end -->"
 PLOT = Path("performance/reset.svg")  # beside the page
+WIDTH = 120
 MEDIAN_GOAL, P99_GOAL = 2.0, 3.0  # times the floor
 APDUS_GOAL, START_GOAL_MS, RSS_GOAL_MIB, CPU_GOAL = 45, 1000.0, 64.0, 0.002
 PARTS = {
@@ -45,17 +47,17 @@ def text(results: Results) -> str:
         f" synced commits of the journal, and the floor as many. {_centre(results)}"
     )
     parts = [
-        where,
+        _paragraph(where),
         _table(("What", "Found", "Goal", ""), _goals(results)),
         _table(("", "Reset, ms: p50", "p99", "Share", "Floor, ms: p50", "p99"), _parts(results.pairs)),
-        counts,
+        _paragraph(counts),
         _table(
             ("From this input to the view that asks next", "ms: p50", "p99"), _named(results, lambda one: one.inputs)
         ),
         _table(("Step of the daemon", "ms: p50", "p99"), _named(results, lambda one: one.steps)),
         _table(("Call to the centre", "ms: p50", "p99"), _named(results, lambda one: one.central)),
         _table(("Beside a reset", "ms: p50", "p99", "of"), _beside(results)),
-        f"The text of a scrape has {results.scrape_bytes} bytes and takes {results.scrape_cpu_ms:.1f} ms of CPU.",
+        _paragraph(f"A scrape has {results.scrape_bytes} bytes and takes {results.scrape_cpu_ms:.1f} ms of CPU."),
         f"![How long resets and passes of the floor took]({PLOT})",
     ]
     return "\n\n".join(parts)
@@ -166,6 +168,10 @@ def _beside(results: Results) -> Iterable[Sequence[str]]:
         ("scrape of the metrics", results.scrape),
     ):
         yield name, f"{found.p50:.2f}", f"{found.p99:.2f}", str(found.count)
+
+
+def _paragraph(words: str) -> str:
+    return textwrap.fill(words, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
