@@ -21,6 +21,9 @@ LONG_WAYS: Sequence[tuple[str, ...]] = (
     *(("furigana",), ("easy",), ("furigana",), ("easy",)),  # on, both, easy alone, none
 )
 
+# Screens that last only as long as card or centre are held back, which no part of the kiosk waits for longer than 10 s.
+BRIEF = frozenset({"admitting", "reading", "user_pin_busy", "checking", "authorizing", "writing"})
+
 
 class Examiner:
     """Told of a screen (`Visitor.seen`), it examines what it has not seen yet. `problems` has what was wrong."""
@@ -35,7 +38,7 @@ class Examiner:
             return
         self.known.add(look)
         visitor.expected += (OF_AXE,)
-        ways = LONG_WAYS if LONG else WAYS
+        ways = LONG_WAYS if LONG and look.name not in BRIEF else WAYS
         for way in ways if look.name != "page_in_use" else [()]:
             for press in way:
                 prefer(visitor.page, press)

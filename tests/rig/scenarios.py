@@ -539,7 +539,7 @@ def comes_second(v: Visitor) -> None:
         with v.frozen("gatewayd"):
             rival.begin()
             v.press("agree")
-            v.at("admitting")
+            v.glimpse("admitting")  # a moment only: a daemon that is silent for longer is given up
         v.told("BUSY", "end")
         v.press("finish")
         v.at("busy_elsewhere")
@@ -563,9 +563,15 @@ def is_there_when_the_daemon_stops(v: Visitor) -> None:
     v.to_pin()
     v.stack.gatewayd.stop()
     try:
+        v.told("DRAINING")  # beside the card, or after it, as far as the daemon came
         v.lift()
-        v.told("DRAINING", "end")
-        v.press("finish")
+    finally:
+        v.stack.gatewayd.start()
+    v.told("DRAINING", "end")
+    v.press("finish")
+    v.at("idle")
+    v.stack.gatewayd.stop()
+    try:
         v.at("daemon_down")
     finally:
         v.stack.gatewayd.start()
@@ -622,7 +628,7 @@ def never_began(v: Visitor) -> None:
     v.to_terms()
     v.stack.gatewayd.signal(signal.SIGSTOP)
     v.press("agree")
-    v.at("admitting")
+    v.glimpse("admitting")
     v.stack.gatewayd.kill()
     v.stack.gatewayd.start()
     v.at("not_begun")
