@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Self
 
 GRPC_POOL = "event_engine"  # the name that gRPC gives the threads of its pool
-# What gRPC keeps of them: one for each core, 4 to 16. It starts another, at most one a second, while every one is at work,
+# What gRPC keeps of them: one for each core, 4 to 16. It starts another, at most one a second, while all are at work,
 # without an upper bound; one beyond the reserve ends when it has had no work for 20 s (its src/core/lib/event_engine:
 # posix_engine/posix_engine.cc, thread_pool/work_stealing_thread_pool.cc).
-GRPC_RESERVE = min(max(os.cpu_count() or 1, 4), 16)
+GRPC_RESERVE = min(max(os.sysconf("SC_NPROCESSORS_CONF"), 4), 16)
 
 
 @dataclass(frozen=True)
