@@ -132,7 +132,7 @@ class JournalPort(Protocol):
         ...
 
     async def acknowledged(self, item_id: int, verdict: str = "") -> None:
-        """Drop an item from the outbox: the centre has recorded it. Its receipt is erased.
+        """Drop an item from the outbox: the centre has recorded it. Its receipt is erased, in the log a moment later.
 
         `verdict` is what the centre made of the receipt of a report of *done*: "valid" resolves an attempt that ended
         unknown; "invalid" makes one that was told done unknown again. All of it in one commit.
