@@ -54,7 +54,8 @@ class Purge:
                 return False
         total = await purge(self._database, self._keep)
         self._forgotten(total)
-        _log.info("what is over is forgotten", extra={"forgotten": total, "kept_days": self._keep.days})
+        if total:
+            _log.info("what is over is forgotten", extra={"forgotten": total, "kept_days": self._keep.days})
         return True
 
     async def run(self) -> None:

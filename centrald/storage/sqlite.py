@@ -19,8 +19,10 @@ from centrald.errors import ConfigError
 from centrald.storage.inplace import InPlaceConnection, connect
 from centrald.storage.lean import Compiler, Prepared, StatementFailed, Values
 
-_BUSY_SECONDS = 5.0  # a command line and the service share the file
+_BUSY_SECONDS = 5.0  # how long a command waits for the service to let go of the file,
+_SERVICE_BUSY_SECONDS = 2.0  # and the service for a command: a call shall end in time, and say why
 _BEGIN = "BEGIN IMMEDIATE"
+_CACHE = "cache_size=-65536"  # KiB, used as needed: the upper pages of a million reservations' indexes stay in it
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
@@ -51,15 +53,16 @@ def engine(url: sa.URL, *, checkpoints: bool) -> AsyncEngine:
 
     Only the service itself checkpoints (`checkpoints`): SQLite before 3.51.3 may lose pages when two processes do.
     """
+    busy = _SERVICE_BUSY_SECONDS if checkpoints else _BUSY_SECONDS
     made = create_async_engine(
-        url, poolclass=NullPool, async_creator=partial(connect, url.database or ":memory:", _BUSY_SECONDS)
+        url, poolclass=NullPool, async_creator=partial(connect, url.database or ":memory:", busy)
     )
 
     @sa.event.listens_for(made.sync_engine, "connect")
     def _connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # no transaction begins by itself
         cursor = connection.cursor()
-        for pragma in (*_PRAGMAS, *(() if checkpoints else ("wal_autocheckpoint=0",))):
+        for pragma in (*_PRAGMAS, _CACHE if checkpoints else "wal_autocheckpoint=0"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

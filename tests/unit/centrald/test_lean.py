@@ -1,0 +1,129 @@
+"""Statements on the driver's own connection: what goes together, what is kept, what is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from centrald.errors import StorageFailed
+from centrald.storage import database as database_module
+from centrald.storage import lean
+from centrald.storage.database import Database
+from centrald.storage.lean import Prepared, batches
+from centrald.storage.ledger import Entry, Event
+from centrald.storage.schema import chain, store
+from centrald.storage.transaction import Transaction
+from tests.rig.postgres import Postgres
+from tests.unit.centrald.world import KIOSK, World, new_id
+
+ON_POSTGRESQL = pytest.mark.parametrize("storage_url", ["postgresql"], indirect=True)
+ADD_CHAIN, ADD_STORE = sa.insert(chain).inline(), sa.insert(store).inline()
+SWITCH_CHAIN = sa.update(chain).where(chain.c.id == sa.bindparam("of"))
+CHAINS = sa.select(chain).order_by(chain.c.id)
+OF_CHAIN = sa.select(chain).where(chain.c.id == sa.bindparam("of"), chain.c.enabled == sa.literal(True))
+
+
+def prepared(table: str, *, inserts: bool) -> Prepared:
+    return Prepared(f"{table} $1", (("value", None),), {}, (), table, inserts, None)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=12))
+def test_what_goes_together_is_about_different_tables_or_only_adds(wanted: list[tuple[str, bool]]) -> None:
+    parts = [(prepared(table, inserts=inserts), {"value": at}) for at, (table, inserts) in enumerate(wanted)]
+    runs = batches(parts)
+    assert [one for run in runs for one in run] == parts, "nothing is lost, and the order stays"
+    for run in runs:
+        tables = [one.changes for one, _ in run]
+        for table in set(tables):
+            assert tables.count(table) == 1 or all(one.inserts for one, _ in run if one.changes == table)
+
+
+def test_parameters_are_counted_on() -> None:
+    one = Prepared("UPDATE a SET x=$1 WHERE y=$2", (("x", None), ("y", None)), {}, (), "a", False, None)
+    two = Prepared("WITH m AS (UPDATE b SET z=$10) INSERT INTO c SELECT $11", (("z", None),), {}, (), "c", True, None)
+    assert lean._join((one, two)) == (
+        "WITH w0 AS (UPDATE a SET x=$1 WHERE y=$2), m AS (UPDATE b SET z=$12) INSERT INTO c SELECT $13"
+    )
+    assert lean._join((two, one)).endswith("UPDATE a SET x=$2 WHERE y=$3")
+
+
+async def test_what_waits_is_written_before_it_is_read_and_at_the_end(world: World) -> None:
+    async with world.database.transaction() as tx:
+        link = tx._connection
+        link.later(ADD_CHAIN, {"id": "x", "enabled": True})
+        link.later(ADD_CHAIN, {"id": "y", "enabled": True})
+        link.later(ADD_STORE, {"chain": "x", "id": "s", "enabled": True})  # of what is added beside it
+        link.later(SWITCH_CHAIN, {"of": "x", "enabled": False})
+        found = await link.fetch(CHAINS, {})
+        assert [(row["id"], row["enabled"]) for row in found][2:] == [("x", False), ("y", True)]
+        assert await link.fetch(OF_CHAIN, {"of": "x"}) == []
+        assert await link.fetch(OF_CHAIN, {"of": "y"}) == [{"id": "y", "enabled": True}]
+        link.later(SWITCH_CHAIN, {"of": "y", "enabled": False})
+    async with world.database.transaction() as tx:
+        assert await tx._connection.fetch(OF_CHAIN, {"of": "y"}) == []
+
+
+async def test_what_fails_at_the_end_leaves_nothing_and_the_connection_goes_on(world: World) -> None:
+    async def twice() -> None:
+        async with world.database.transaction() as tx:
+            for _ in range(2):
+                tx._connection.later(ADD_CHAIN, {"id": "x", "enabled": True})
+            tx.append(Entry(Event.BEGUN, tx.now, attempt_id=new_id()))
+
+    before = await world.ledger()
+    with pytest.raises(StorageFailed, match=r"(?i)unique"):
+        await twice()
+    assert len(await world.database.run(chains)) == 2
+    assert await world.ledger() == before
+
+
+async def chains(tx: Transaction) -> list[lean.Row]:
+    return await tx._connection.fetch(CHAINS, {})
+
+
+async def test_a_transaction_that_is_cancelled_leaves_nothing(world: World) -> None:
+    reached, forever = asyncio.Event(), asyncio.Event()
+
+    async def begin() -> None:
+        async with world.database.transaction() as tx:
+            tx._connection.later(ADD_CHAIN, {"id": "x", "enabled": True})
+            await chains(tx)
+            reached.set()
+            await forever.wait()
+
+    task = asyncio.create_task(begin())
+    async with asyncio.timeout(10):
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(await world.database.run(chains)) == 2
+        await world.attempt()
+
+
+@ON_POSTGRESQL
+async def test_a_statement_that_takes_too_long_is_cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "PATIENCE_SECONDS", 0.3)
+    own = Database.open(world.storage_url, world.directory, service=True)
+    begun = time.perf_counter()
+    with pytest.raises(StorageFailed, match="in time"):
+        await own.run(lambda tx: tx._connection.execute(sa.text("SELECT pg_sleep(30)")))
+    assert time.perf_counter() - begun < 3
+    assert [one.id for one in await own.run(lambda tx: tx.fleet.kiosks(KIOSK))] == [KIOSK]
+    await own.close()
+
+
+@ON_POSTGRESQL
+async def test_who_finds_no_connection_waits_for_one(world: World, postgres: Postgres) -> None:
+    own = Database.open(world.storage_url, world.directory, connections=2)
+    await asyncio.gather(*(own.run(chains) for _ in range(20)))
+    name = sa.make_url(world.storage_url).database
+    asked = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND application_name = 'centrald'"
+    others = int(postgres.execute(asked))
+    await own.close()
+    assert 1 <= others - int(postgres.execute(asked)) <= 2
