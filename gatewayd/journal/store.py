@@ -23,6 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FILE_MODE = 0o600
+LOG_RESERVE = 256 * 1024  # bytes; an attempt writes some 130 KiB
 BUSY_TIMEOUT_S = 0.3  # only another process can hold the file, and no other process should
 
 _PRAGMAS = (
@@ -47,11 +48,13 @@ class Journal:
         self,
         thread: JournalThread,
         connection: sqlite3.Connection,
+        log: Path,
         clock: Clock,
         on_commit: Callable[[float], None] | None,
     ) -> None:
         self._thread = thread
         self._connection = connection
+        self._log = log
         self._clock = clock
         self._on_commit = on_commit
 
@@ -70,7 +73,7 @@ class Journal:
         except BaseException:
             thread.stop()
             raise
-        return cls(thread, connection, clock, on_commit)
+        return cls(thread, connection, _log_of(path), clock, on_commit)
 
     async def accept(self, attempt_id: str, procedure: str) -> bool:
         """See `JournalPort`."""
@@ -167,7 +170,7 @@ class Journal:
     def _erase(self) -> None:
         """Fold the log into the file: until then the log holds what was overwritten there. Closing does it, too."""
         with contextlib.suppress(JournalUnavailable), _translated():
-            _checkpoint(self._connection)
+            _checkpoint(self._connection, self._log)
 
     async def _commit(
         self,
@@ -205,7 +208,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             os.close(descriptor)
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
-            _prepare(connection)
+            _prepare(connection, _log_of(path))
             _sync_directory(path.parent)
         except BaseException:
             connection.close()
@@ -213,7 +216,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         return connection
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")  # sqlite.org/wal.html
+
+
+def _prepare(connection: sqlite3.Connection, log: Path) -> None:
     for pragma in _PRAGMAS:
         connection.execute(pragma)
     if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
@@ -221,11 +228,23 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
         raise JournalUnavailable("the journal is damaged")
     migrate(connection)
-    _checkpoint(connection)
+    _checkpoint(connection, log)
 
 
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+def _checkpoint(connection: sqlite3.Connection, log: Path) -> None:
+    """Fold the log into the file and empty it, then fill it with zeros: SQLite takes a log without a header for empty.
+
+    Entries that overwrite are synced by themselves; those that lengthen the log wait for the file system's own journal,
+    and for everybody's changes in it.
+    """
+    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        return
+    with contextlib.suppress(OSError), log.open("r+b") as file:
+        if not file.seek(0, os.SEEK_END):
+            file.write(bytes(LOG_RESERVE))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _sync_directory(directory: Path) -> None:

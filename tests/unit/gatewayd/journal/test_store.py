@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sqlite3
 import stat
@@ -15,7 +16,7 @@ import pytest
 from gatewayd.clock import SystemClock
 from gatewayd.errors import JournalUnavailable
 from gatewayd.journal import schema
-from gatewayd.journal.store import Journal
+from gatewayd.journal.store import LOG_RESERVE, Journal
 
 ATTEMPT = "0a6fd1b2-3d1c-4b0e-9a53-1f3c7c9f3b11"
 OTHER = "5d0f5b9e-60f5-4c4c-8d5c-1b6b5f0f7d22"
@@ -425,6 +426,41 @@ async def test_the_receipt_does_not_outlive_its_delivery(journal: Journal, path:
             await asyncio.sleep(0.001)
 
 
+async def test_the_log_keeps_its_length_and_a_power_cut_finds_every_entry(
+    journal: Journal, path: Path, tmp_path: Path
+) -> None:
+    log = path.with_name(path.name + "-wal")
+
+    async def as_found(name: str) -> Journal:
+        """What a power cut leaves, opened."""
+        copy = tmp_path / name / path.name
+        copy.parent.mkdir()
+        for file in (path, log):
+            shutil.copy(file, copy.parent)
+        return await Journal.open(copy, SystemClock())
+
+    assert log.read_bytes() == bytes(LOG_RESERVE)
+    early = await as_found("empty")
+    assert await early.attempt(ATTEMPT) is None
+    await early.close()
+    await start(journal, writes=1)
+    item_id = await done(journal)
+    late = await as_found("written")
+    assert [item.item_id for item in await late.pending()] == [item_id]
+    await late.close()
+    await journal.acknowledged(item_id)
+    async with asyncio.timeout(5):
+        while log.read_bytes() != bytes(LOG_RESERVE):
+            await asyncio.sleep(0.001)
+    await journal.finish(ATTEMPT, "done", None, release=False)
+    assert log.stat().st_size == LOG_RESERVE
+    last = await as_found("ended")
+    record = await last.attempt(ATTEMPT)
+    assert record is not None
+    assert (record.outcome, await last.pending()) == ("done", [])
+    await last.close()
+
+
 async def test_the_timeline_grows_with_every_step_and_never_changes(journal: Journal, path: Path) -> None:
     await start(journal, writes=1)
     item_id = await done(journal)
@@ -557,7 +593,7 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from gatewayd.clock import SystemClock
-from gatewayd.journal.store import Journal
+from gatewayd.journal.store import LOG_RESERVE, Journal
 
 async def main():
     journal = await Journal.open(Path(sys.argv[1]), SystemClock())
