@@ -33,7 +33,7 @@ from centrald.initialize import initialize
 from centrald.rules.model import KioskId
 from centrald.storage.database import Database
 from tests.bench import central_page
-from tests.bench.central_rows import fill_postgres, fill_sqlite
+from tests.bench.central_rows import autovacuum, fill_postgres, fill_sqlite
 from tests.rig.parts import Centrald
 from tests.rig.postgres import Postgres
 from tests.rig.site import Site
@@ -266,7 +266,11 @@ async def main() -> None:
                 *postgresql.values(),
             ):  # one after the other: Alembic's state is the process's
                 await one.prepare()
+            if postgresql:  # or it goes on with what the filling left to do while others are measured
+                autovacuum(server, "off")
             await asyncio.gather(*filling)
+            if postgresql:
+                autovacuum(server, "on")
             if sqlite:
                 results += await measure("sqlite", sqlite, (1,), (), words.seconds)
             if postgresql:

@@ -89,6 +89,12 @@ def fill_postgres(server: Postgres, database: str, count: int) -> None:
         server.execute(statement, database, seconds=FILL_SECONDS)
 
 
+def autovacuum(server: Postgres, setting: str) -> None:
+    """Switch PostgreSQL's own vacuuming "on", as it is by default, or "off"."""
+    for statement in (f"ALTER SYSTEM SET autovacuum = {setting}", "SELECT pg_reload_conf()"):
+        server.execute(statement)
+
+
 def fill_sqlite(path: Path, count: int) -> None:
     """Add so many, without a journal: nobody else is there."""
     with closing(sqlite3.connect(path)) as connection:
