@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import subprocess
@@ -24,7 +25,7 @@ from gatewayctl.exits import ExitCode
 from gatewayctl.terminal import LOCAL_FLAGS, Terminal
 from jpki_phone import person as phone_person
 from jpki_phone.problems import PROBLEMS, Problem
-from tests.rig.process import BIN
+from tests.rig.process import BIN, wait_until
 from tests.rig.terminal import CTRL_C, CTRL_D, SECONDS, Left, terminal
 from tests.unit.clients.scripted_daemon import Daemon, Script, Stage, serve
 from tests.unit.clients.test_ctl_reset import ATTEMPT, PASSWORD, PIN, ask_password, ask_pin, end, take_pin, to_pin
@@ -44,12 +45,23 @@ async def reset(script: Script, drive: Callable[[pexpect.spawn[str]], None], *op
         return await asyncio.to_thread(run, socket)
 
 
+def waiting(child: pexpect.spawn[str]) -> int:
+    """How many bytes lie in the terminal and were not read yet; what is written to it gets there a little later."""
+    terminal_side = os.open(f"/proc/{child.pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)
+    try:
+        count = fcntl.ioctl(terminal_side, termios.FIONREAD, bytes(4))
+    finally:
+        os.close(terminal_side)
+    return int.from_bytes(count, sys.byteorder)
+
+
 async def test_nothing_typed_is_shown_and_nothing_typed_ahead_is_taken() -> None:
-    typed_ahead = threading.Event()
+    taken, typed_ahead = threading.Event(), threading.Event()
 
     async def script(stage: Stage) -> None:
         await to_pin(stage, tries=2)
         assert (await take_pin(stage)).user_pin == b"0000"
+        taken.set()
         assert await asyncio.to_thread(typed_ahead.wait, SECONDS)
         await ask_pin(stage, 1, pb.INPUT_PROBLEM_USER_PIN_WRONG)
         assert (await take_pin(stage)).user_pin == PIN
@@ -60,7 +72,9 @@ async def test_nothing_typed_is_shown_and_nothing_typed_ahead_is_taken() -> None
     def drive(child: pexpect.spawn[str]) -> None:
         child.expect_exact(texts.PIN_PROMPT)
         child.sendline("0000")
+        assert taken.wait(SECONDS)
         child.sendline(TYPED_AHEAD)  # answers nothing: the next question was not on the screen yet
+        wait_until(lambda: waiting(child) > len(TYPED_AHEAD), SECONDS, "what was typed ahead has reached the terminal")
         typed_ahead.set()
         child.expect_exact(texts.LAST_TRY_PROMPT)
         child.sendline("yes")
