@@ -27,6 +27,7 @@ from tests.rig.visitor import SECONDS, Visitor
 
 BACKUP = "file:before?mode=memory"
 WRONG_PIN = "0000"
+RACES = 6  # who of two is first is for the daemon's operating system to say
 PERSONAS = (
     "child",
     "expired",
@@ -534,15 +535,25 @@ def finds_a_card(v: Visitor) -> None:
 @_in(MACHINES, "BUSY")
 def comes_second(v: Visitor) -> None:
     """Another front-end's citizen agreed a moment earlier; and while that attempt runs it is seen before."""
-    v.to_terms()
-    with Rival(v.stack.gatewayd.socket) as rival:
-        with v.frozen("gatewayd"):
-            rival.begin()
-            v.press("agree")
-            v.glimpse("admitting")  # a moment only: a daemon that is silent for longer is given up
-        v.told("BUSY", "end")
-        v.press("finish")
-        v.at("busy_elsewhere")
+    for _ in range(RACES):
+        v.to_terms()
+        with Rival(v.stack.gatewayd.socket) as rival:
+            with v.frozen("gatewayd"):
+                rival.begin()
+                v.press("agree")
+                v.glimpse("admitting")  # a moment only: a daemon that is silent for longer is given up
+            v.glimpse("end", "place_card")
+            if v.name == "end":
+                v.told("BUSY", "end")
+                v.press("finish")
+                v.at("busy_elsewhere")
+                break
+            v.at("place_card")
+            v.press("cancel")  # the other one came second
+            v.told("CANCELLED", "end")
+            v.press("finish")
+    else:
+        raise AssertionError(f"first in {RACES} races")
     v.at("idle")
 
 
