@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,9 @@ async def world(initialized: Path, tmp_path: Path, storage_url: str) -> AsyncIte
 
 
 @pytest.fixture
-def centrald(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+def centrald(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run one command; returns exit code, standard output and standard error."""
+    handlers, level = logging.root.handlers[:], logging.root.level
 
     def run(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["centrald", *map(str, words)])
@@ -75,4 +77,6 @@ def centrald(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
         out, err = capfd.readouterr()
         return int(raised.value.code or 0), out, err
 
-    return run
+    yield run
+    logging.root.handlers[:] = handlers  # a command's own write to what the test's end closes
+    logging.root.setLevel(level)
