@@ -120,7 +120,7 @@ def looks_around(v: Visitor) -> None:
     v.at("terms_full")
     v.press("back")
     v.at("terms")
-    v.press("cancel")
+    v.press("decline")
     v.at("idle")
 
 

@@ -32,7 +32,7 @@ ORIGINAL = "ja"
 # A reason that a citizen never meets as an ending, because it is seen before anybody could begin.
 SEEN_BEFORE = {"CARD_LEFT_BEHIND": "card_left_behind"}
 COLUMNS, THUMBNAIL, MARGIN, CAPTION = 7, (256, 192), 10, 30  # pixels
-COLOURS = 64
+COLOURS = 256
 INK, PAPER, LINE = "#1b1f27", "#f3f5f9", "#b8c0cc"
 
 
@@ -93,7 +93,7 @@ def contact_sheet(pictures: list[Picture], file: Path) -> None:
         caption = " ".join(filter(None, (look.code, look.name, look.part, look.stage and f"stage {look.stage}")))
         draw.text((x, y + THUMBNAIL[1] + 6), caption, INK, font)
     file.parent.mkdir(exist_ok=True)
-    sheet.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+    sheet.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def page() -> str:
@@ -111,7 +111,8 @@ def page() -> str:
             f"![Every screen of the kiosk]({SHEET.relative_to(PAGE.parent)})",
             "",
             "The same visits are tests (`tests/screen/`), where every screen is also judged by axe and measured, in",
-            "Japanese and English and on all three panels. They stand in `tests/rig/scenarios.py`.",
+            "Japanese and English and on all three panels. With `LONG_SCREENS=1` they are in every language, size and",
+            "theme, with furigana and in easy Japanese. They stand in `tests/rig/scenarios.py`.",
             "",
             "| Visit | What happens | Reasons it shows |",
             "|---|---|---|",
