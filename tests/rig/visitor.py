@@ -62,6 +62,7 @@ class Visitor:
         self.card = card
         self.by_keys = False
         self.presses = 0  # besides keys of a pad
+        self.hurried = False  # goes to the terms without looking, where that is not what a test is about
         self.seen: Callable[[Visitor], None] = lambda _: None  # told of every screen waited for
         self.expected: tuple[str, ...] = ()  # words of what the page may write into its console
         self.codes = codes()
