@@ -24,9 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LONGEST_S))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    """One browser for all tests of a worker."""
+    """One browser for all tests of a module: its driver's event loop must be gone before an asynchronous test comes."""
     with chromium(tmp_path_factory.mktemp("browser") / "profile") as running:
         yield running
 
