@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
+from jpkireset.gateway.v1.gateway_service_pb2 import Status
 from jpkireset.gateway.v1.reset_service_pb2 import STATE_REMOVE_CARD
 from playwright.sync_api import Error as PageError
 
@@ -75,14 +76,68 @@ def test_new_page_while_the_same_card_is_asked_for(visitor: Visitor) -> None:
     visitor.told("done")
 
 
-def test_page_that_hangs_before_the_change(visitor: Visitor, stage: Stage) -> None:
+def pin_entered(v: Visitor) -> None:
+    """The card keeps the answer to the VERIFY back."""
+    v.to_pin()
+    with held(v, "verify"):
+        v.enter_pin()
+
+
+def card_asked_again(v: Visitor) -> None:
+    """The card was lifted while the PIN was asked for."""
+    v.to_pin()
+    v.lift()
+    v.at("card_again")
+
+
+def password_asked(v: Visitor) -> None:
+    """The reservation was found."""
+    v.reserve()
+    v.to_password()
+
+
+def gone_or_to_be_lifted(status: Status) -> bool:
+    """The attempt has its outcome."""
+    return not status.running_attempt_id or status.running_state == STATE_REMOVE_CARD
+
+
+@pytest.mark.parametrize("walk", [Visitor.agree, Visitor.to_pin, pin_entered, card_asked_again, password_asked])
+def test_page_that_hangs_before_the_change(visitor: Visitor, stage: Stage, walk: Callable[[Visitor], None]) -> None:
     """Without a beat for ten seconds the citizen counts as gone; the page says so when it lives again."""
     v = visitor
-    v.to_pin()
+    walk(v)
     with frozen(stage.browser):
         v.screen_leaps()
-        v.until_status(lambda status: status.running_state == STATE_REMOVE_CARD)
+        v.until_status(gone_or_to_be_lifted)
+    v.sim.clear_faults()
     v.told("CLIENT_GONE")
+
+
+def test_page_that_hangs_before_the_terms_are_accepted(visitor: Visitor, stage: Stage) -> None:
+    """The next citizen finds the first screen."""
+    visitor.to_terms()
+    with frozen(stage.browser):
+        visitor.screen_leaps()
+    visitor.at("idle")
+
+
+def test_page_that_hangs_while_the_same_card_is_asked_for(visitor: Visitor, stage: Stage) -> None:
+    """Nobody is there who could place it: unknown, and told so."""
+    torn(visitor)
+    with frozen(stage.browser):
+        visitor.screen_leaps()
+        visitor.until_status(gone_or_to_be_lifted)
+    visitor.told("OUTCOME_UNRESOLVED")
+
+
+def test_page_that_hangs_while_the_card_is_to_be_taken(visitor: Visitor, stage: Stage) -> None:
+    """Done stays done."""
+    visitor.reset()
+    with frozen(stage.browser):
+        visitor.screen_leaps()
+    visitor.told("done")
+    visitor.lift()
+    visitor.told("done", "end")
 
 
 def test_page_that_hangs_during_the_change(visitor: Visitor, stage: Stage) -> None:
