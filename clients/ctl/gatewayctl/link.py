@@ -72,6 +72,15 @@ class Link:
 
         Raises NoSuchAttempt or BrokenCall.
         """
+        try:
+            return await self._attempt(attempt_id, wait_s)
+        except BrokenCall as error:
+            # The call reached the connection of a daemon that was just dying; the next one waits for a new connection.
+            if not wait_s or error.code != grpc.StatusCode.UNAVAILABLE.name:
+                raise
+        return await self._attempt(attempt_id, wait_s)
+
+    async def _attempt(self, attempt_id: str, wait_s: float) -> Attempt:
         request = GetAttemptRequest(attempt_id=attempt_id)
         with _translated(), _not_found(attempt_id):
             response = await self._gateway.GetAttempt(request, timeout=max(CALL_S, wait_s), wait_for_ready=wait_s > 0)
