@@ -134,8 +134,5 @@ check-imports:
 check-protos:
 	buf lint protos
 	buf format --diff --exit-code protos
-# Real processes wait for each other on a busy machine: what fails is run once more, alone, and must pass then.
 check-tests:
-	python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS) || { \
-		echo 'Failed beside other tests; once more, alone:'; \
-		python -m pytest --last-failed --last-failed-no-failures=none $(PYTEST_ARGS); }
+	python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
