@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import importlib.metadata
+import os
 import secrets
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +45,21 @@ app = typer.Typer(
 )
 
 app.add_typer(fault_cli.app, name="fault")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cardsim {importlib.metadata.version('jpki-cardsim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Keep what belongs to no command."""
 
 
 @app.command()
@@ -161,14 +179,22 @@ def log(
             raise typer.BadParameter("give --ledger, or --control of a running simulator")
         ledger = Path(call(control_socket, control.ShowLedger())["path"])
     with refusals():
-        lines = ledger.read_text().splitlines()
-    for line in lines:
-        typer.echo(line if as_json else _readable(msgspec.json.decode(line)))
+        lines = ledger.read_bytes().splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            readable = _readable(msgspec.json.decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError):
+            raise typer.BadParameter(f"line {number} of {ledger} is no entry of a ledger") from None
+        typer.echo(line if as_json else readable)
 
 
 def main() -> None:
     """Entry point."""
-    app(prog_name="cardsim")
+    try:
+        app(prog_name="cardsim")
+    except OSError as error:  # of standard output, which is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it is tried again at the exit
+        sys.exit(f"cardsim: {error.strerror}: not all could be written to standard output")
 
 
 async def _run(

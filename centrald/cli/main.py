@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import sys
 from typing import Annotated
 
@@ -50,6 +51,21 @@ app.command()(doubt.doubts)
 app.add_typer(ledger.app, name="ledger")
 app.command()(migrate.migrate)
 app.command()(purge.purge)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"centrald {importlib.metadata.version('jpki-centrald')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Keep what belongs to no command."""
 
 
 @app.command()

@@ -36,15 +36,6 @@ def issue(site: Site, directory: Path, *more: str) -> subprocess.CompletedProces
     return cardsim("issue", *source, "--out", directory / "card.json", "--registry", directory / "entry.json", *more)
 
 
-def test_every_command_has_help() -> None:
-    overview = cardsim("--help")
-    assert overview.returncode == 0
-    for name in ("issue", "run", "insert", "remove", "move", "show", "log"):
-        assert name in overview.stdout
-        assert cardsim(name, "--help").returncode == 0
-    assert "Exit codes" in overview.stdout
-
-
 def test_issue_makes_a_card_and_its_registry_entry_once(site: Site, tmp_path: Path) -> None:
     assert issue(site, tmp_path, "--persona", "forgotten", "--user-pin", "4321").returncode == 0
     card, entry = tmp_path / "card.json", tmp_path / "entry.json"
@@ -171,6 +162,16 @@ def test_the_socket_of_a_simulator_that_was_killed_is_taken_over(site: Site, tmp
 )
 def test_wrong_usage(words: tuple[str, ...]) -> None:
     assert cardsim(*words).returncode == USAGE
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff\n"])
+def test_the_log_of_a_file_that_is_no_ledger(tmp_path: Path, content: bytes) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_bytes(content)
+    refusal = cardsim("log", "--ledger", ledger)
+    assert refusal.returncode == USAGE
+    assert "line 1 of" in refusal.stderr
+    assert "Traceback" not in refusal.stderr
 
 
 def test_run_with_a_card_in_a_slot_that_is_not_there(site: Site, tmp_path: Path) -> None:

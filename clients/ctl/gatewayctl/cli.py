@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Annotated, NamedTuple
 from uuid import UUID, uuid4
 
@@ -28,6 +29,12 @@ class Sockets(NamedTuple):
     operators: str
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gatewayctl {importlib.metadata.version('gatewayd')}")
+        raise typer.Exit
+
+
 @app.callback()
 def gatewayctl(
     context: typer.Context,
@@ -37,24 +44,30 @@ def gatewayctl(
     operators_socket: Annotated[
         str, typer.Option(envvar="GATEWAYD_OPERATORS_SOCKET", help="The daemon's Unix socket for operators.")
     ] = "/run/gatewayd/operators/api.sock",
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Keep the options of all commands."""
     context.obj = Sockets(socket, operators_socket)
 
 
-@app.command()
+@app.command(epilog=exits.STATUS_HELP)
 def status(
     context: typer.Context,
     as_json: Json = False,
     watch: Annotated[bool, typer.Option("--watch", help="Print it again after every change, until Ctrl-C.")] = False,
 ) -> None:
-    """Tell whether a reset could begin now, and if not, why (either socket)."""
+    """Tell whether a reset could begin now, or why not.
+
+    Either socket will do.
+    """
     from gatewayctl import run
 
     raise typer.Exit(run.status(context.obj.kiosk, context.obj.operators, as_json=as_json, watch=watch))
 
 
-@app.command(epilog=exits.HELP)
+@app.command(epilog=exits.RESET_HELP)
 def reset(
     context: typer.Context,
     as_json: Json = False,
@@ -62,7 +75,7 @@ def reset(
         UUID | None, typer.Option(help="Id of the attempt; made up when not given.", metavar="UUID")
     ] = None,
 ) -> None:
-    """Reset the signing password of the card on the reader, as a dialogue in this terminal.
+    """Reset a card's signing password, as a dialogue in the terminal.
 
     Running it means 「同意する」. The PIN and the new password (twice) are asked hidden; the last try of the PIN
     wants a "yes" first. Ctrl-C cancels and waits for the outcome; a second one leaves without it.
@@ -77,7 +90,7 @@ def reset(
     raise typer.Exit(run.reset(context.obj.kiosk, str(attempt_id or uuid4()), as_json=as_json))
 
 
-@app.command()
+@app.command(epilog=exits.ATTEMPTS_HELP)
 def attempts(
     context: typer.Context,
     unresolved: Annotated[
@@ -86,13 +99,13 @@ def attempts(
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List attempts, newest first (operators' socket)."""
+    """List attempts, newest first, from the operators' socket."""
     from gatewayctl import run
 
     raise typer.Exit(run.attempts(context.obj.operators, unresolved=unresolved, limit=limit, as_json=as_json))
 
 
-@app.command(epilog=exits.HELP)
+@app.command(epilog=exits.ATTEMPT_HELP)
 def attempt(
     context: typer.Context,
     attempt_id: Annotated[UUID, typer.Argument(help="The attempt's id.", metavar="ID")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as sockets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -129,6 +130,17 @@ def _translated() -> Iterator[None]:
 def broken(error: grpc.aio.AioRpcError) -> BrokenCall:
     """Return gRPC's error as ours."""
     return BrokenCall(error.code().name, error.details() or "no detail")
+
+
+def unreachable(socket: str) -> OSError | None:
+    """Return why nobody can be reached at a Unix socket, None when somebody is there."""
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        probe.settimeout(CALL_S)
+        try:
+            probe.connect(socket)
+        except OSError as error:
+            return error
+    return None
 
 
 @asynccontextmanager

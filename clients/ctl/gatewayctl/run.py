@@ -19,7 +19,7 @@ from gatewayctl import texts
 from gatewayctl.attempts import list_attempts, show_attempt
 from gatewayctl.conversation import Conversation
 from gatewayctl.exits import ExitCode
-from gatewayctl.link import BrokenCall, open_link
+from gatewayctl.link import BrokenCall, open_link, unreachable
 from gatewayctl.report import Reporter
 from gatewayctl.status import show_status, watch_status
 from gatewayctl.terminal import Terminal
@@ -36,10 +36,8 @@ def status(socket: str, operators_socket: str, *, as_json: bool, watch: bool) ->
                 await watch_status(link, as_lines=as_json)
             return await show_status(link, as_lines=as_json)
 
-    try:
-        return _translated(socket, work)
-    except KeyboardInterrupt:
-        return ExitCode.DONE if watch else ExitCode.LEFT
+    code = _translated(socket, work)
+    return ExitCode.DONE if watch and code is ExitCode.LEFT else code
 
 
 def attempts(operators_socket: str, *, unresolved: bool, limit: int, as_json: bool) -> ExitCode:
@@ -63,7 +61,10 @@ def attempt(socket: str, operators_socket: str, attempt_id: str, *, as_json: boo
 
 
 def reset(socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:
-    """Run `gatewayctl reset`."""
+    """Run `gatewayctl reset`; where nobody serves, nothing begins."""
+    if error := unreachable(socket):
+        _write(sys.stderr, f"{texts.no_answer(socket, error)} Nothing was begun.\n")
+        return ExitCode.BROKEN_CALL
 
     async def work() -> ExitCode:
         words = sys.stderr if as_json else sys.stdout
@@ -111,8 +112,10 @@ def _translated(socket: str, work: Callable[[], Coroutine[None, None, ExitCode]]
     try:
         return asyncio.run(work())
     except BrokenCall as error:
-        _write(sys.stderr, f"No answer from the daemon at {socket} ({error}). Is gatewayd running?\n")
+        _write(sys.stderr, f"{texts.no_answer(socket, unreachable(socket) or error)}\n")
         return ExitCode.BROKEN_CALL
+    except KeyboardInterrupt:
+        return ExitCode.LEFT
 
 
 def _say(line: str) -> None:

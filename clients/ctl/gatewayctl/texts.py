@@ -215,3 +215,18 @@ def tries_left(tries: int) -> str:
     """Return the tries left of the user PIN in words; more than three do not exist on the card."""
     words = _NUMBERS[tries] if tries < len(_NUMBERS) else f"{tries} tries are"
     return f"{words} left (あと{tries}回)."
+
+
+def no_answer(socket: str, error: Exception) -> str:
+    """Return what is said when the daemon does not answer, and what to do next."""
+    match error:
+        case FileNotFoundError() | ConnectionRefusedError():
+            then = (
+                "It does not run, or serves elsewhere: `systemctl status gatewayd` and `gatewayctl doctor` tell more."
+            )
+        case PermissionError():
+            then = "Only root and the members of the socket's group may use it."
+        case _:
+            then = "`gatewayctl doctor` looks for the cause."
+    why = (isinstance(error, OSError) and error.strerror) or str(error)
+    return f"No answer from the daemon at {socket}: {why}. {then}"

@@ -31,7 +31,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        typer.echo(f"jpki-kiosk {__version__}")
         raise typer.Exit
 
 
@@ -59,7 +59,9 @@ def serve(
         str | None, typer.Option(help=f"The touch screen: {', '.join(PANELS)} pixels [1024x768].", metavar="PIXELS")
     ] = None,
     log_level: Annotated[str | None, typer.Option(help=f"One of {', '.join(LOG_LEVELS)} [info].")] = None,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Serve the kiosk's touch screen to the one browser of this machine.
 

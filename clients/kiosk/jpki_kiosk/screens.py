@@ -91,7 +91,8 @@ KINDS: Mapping[str, Kind] = {
     "new_password": Kind("new_password.html", 5),
     "authorizing": Kind("busy.html", 6),
     "writing": Kind("busy.html", 6),
-    "resolving": Kind("resolving.html", 6, "attention"),  # card_request says lift or place_same
+    "resolving": Kind("resolving.html", 6, "attention"),
+    "resolving_lift": Kind("resolving.html", 6, "attention"),
     # its end
     "outcome": Kind("outcome.html", 7, "chime"),
     "take_card": Kind("outcome.html", 7),
@@ -303,6 +304,8 @@ def _running(situation: Situation, course: Course, view: View) -> str:
             return "card_again" if course.card_was_read else "place_card"
         if view.card_request is not CardRequest.NONE:
             return "card_again"
+    if view.state is State.RESOLVING and view.card_request is CardRequest.LIFT:
+        return "resolving_lift"
     if view.state is State.ENTER_USER_PIN:
         if view.busy:
             return "user_pin_busy"

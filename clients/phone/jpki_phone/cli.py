@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,18 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jpki-phone {importlib.metadata.version('jpki-phone')}")
+        raise typer.Exit
+
+
 @app.callback()
-def jpki_phone() -> None:
+def jpki_phone(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Keep `reserve` a command of its own."""
 
 
@@ -46,11 +57,12 @@ def reserve(
     wait: Annotated[int, typer.Option(help="Seconds to wait for a card.", min=0, max=600)] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Reserve a reset of the signing password (署名用パスワード) for the card on the reader.
+    """Reserve a reset for the card on the reader.
 
-    The 4-digit PIN is asked hidden, after the tries left; the last try wants a "yes" first. It is sent to the card
-    once. When standard input is not a terminal, each answer is one line of it. The reservation lives 24 hours. The
-    face of the holder is not compared with the photograph in the chip, and the centre is told so.
+    It is the signing password (署名用パスワード) that is reset. The 4-digit PIN is asked hidden, after the tries
+    left; the last try wants a "yes" first. It is sent to the card once. When standard input is not a terminal, each
+    answer is one line of it. The reservation lives 24 hours. The face of the holder is not compared with the
+    photograph in the chip, and the centre is told so.
     """
     from jpki_phone.run import run
 

@@ -29,6 +29,7 @@ EXIT_CODES = """Exit codes:
 
 \b
 0    reserved
+1    standard output is closed or full: what was to be told was not
 2    the command line was wrong
 3    not reserved: the PIN, the card or the person said no
 4    unknown: the centre may have made the reservation, its answer was lost
@@ -72,7 +73,9 @@ class Text:
 
 PROBLEMS: dict[Problem, Text] = {
     Problem.PCSC_UNAVAILABLE: Text(
-        "The card service (pcscd) does not answer.", "Start it, then try again.", ExitCode.READER_OR_CARD
+        "The card service (pcscd) does not answer.",
+        "Start it (`systemctl start pcscd.socket`), then try again.",
+        ExitCode.READER_OR_CARD,
     ),
     Problem.READER_MISSING: Text(
         "There is no reader of that name.", "Connect it, or name another with --reader.", ExitCode.READER_OR_CARD
