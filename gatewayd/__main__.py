@@ -48,6 +48,10 @@ def run(path: Path, *, check: bool) -> int:
         config = load(path)
     except GatewayError as error:
         print(f"gatewayd: {error}", file=sys.stderr)
+        if not path.exists():
+            print(
+                "An example with every key is systemd/gatewayd.toml, installed in /usr/share/gatewayd.", file=sys.stderr
+            )
         return EXIT_CONFIG
     if check:
         print(f"{path}: good")

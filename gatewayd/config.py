@@ -93,7 +93,9 @@ def load(path: Path) -> Config:
         config = msgspec.convert(raw, Config)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}") from error
     for key, address in (("central.address", config.central.address), ("metrics.address", config.metrics.address)):
         host, _, port = address.rpartition(":")

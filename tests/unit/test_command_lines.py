@@ -100,3 +100,19 @@ def test_a_missing_daemon_is_told(tmp_path: Path, name: str, words: tuple[str, .
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"No answer from the daemon at {where}: {why}. ")
     assert then in line
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "/usr/share/gatewayd"), (b"x = [", "not TOML: "), (b"\xff", "not TOML: ")]
+)
+def test_a_configuration_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "gatewayd.toml"
+    if content is not None:
+        path.write_bytes(content)
+    ended = subprocess.run(
+        [BIN / "gatewayd", "--config", path, "--check"], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert ended.stderr.startswith(f"gatewayd: {path}: ")
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr

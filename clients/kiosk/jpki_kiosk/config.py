@@ -49,7 +49,9 @@ def load(path: Path | None, **given: str | None) -> Config:
         config = msgspec.convert(values, Config)
     except OSError as error:
         raise ConfigError(f"{source}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: not TOML: {error}") from error
+    except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from error
     if problem := _problem(config):
         raise ConfigError(f"{source}: {problem}")

@@ -51,7 +51,7 @@ def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
             GOOD.replace("[central]", 'pcscd_restart_request = "/r"\npcscd_restart_after_s = 150\n[central]'),
             "`$.reader.pcscd_restart_after_s`",
         ),
-        (GOOD + "\nbroken", "key/value pair"),
+        (GOOD + "\nbroken", "not TOML: "),
     ],
 )
 def test_a_mistake_is_told_with_its_file_and_place(tmp_path: Path, text: str, said: str) -> None:

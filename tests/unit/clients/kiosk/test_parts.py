@@ -38,7 +38,7 @@ LANGUAGES = ("ja", "en", "zh_Hans", "ko")
         ('gateway = "127.0.0.1:50051"', "$.gateway"),
         ('panel = "640x480"', "$.panel"),
         ('log_level = "loud"', "$.log_level"),
-        ("listen = = 1", "line 1"),
+        ("listen = = 1", "not TOML: Invalid value (at line 1"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_named(tmp_path: Path, text: str, problem: str) -> None:
