@@ -75,6 +75,11 @@ class SlotState:
         return bool(self.raw & scard.SCARD_STATE_PRESENT)
 
     @property
+    def is_unanswering(self) -> bool:
+        """Whether pcscd believes in a card that did not answer its last reset: a bad one, or none."""
+        return bool(self.raw & scard.SCARD_STATE_MUTE)
+
+    @property
     def counter(self) -> int:
         """Insertions and removals so far, modulo 65,536: a quick swap shows here only."""
         return self.raw >> _COUNTER_SHIFT
@@ -166,6 +171,17 @@ class Context:
         )
         _check("connect", code)
         return Card(handle, protocol)
+
+    def look_again(self, reader: str) -> None:
+        """Have pcscd ask the reader itself whether a card lies there, by a reset that needs no card.
+
+        A card lifted while pcscd resets it can stay in pcscd's memory until the next card is lifted: the reset that
+        fails writes "present" over what its poll has just seen (pcsc-lite 1.9.9 to 2.5.1, SCardDisconnect in
+        src/winscard.c). Raises LinkError.
+        """
+        code, handle, _ = _call(scard.SCardConnect, self._handle, reader, scard.SCARD_SHARE_DIRECT, _PROTOCOLS)
+        _check("look again", code)
+        _check("look again", _call(scard.SCardDisconnect, handle, scard.SCARD_RESET_CARD))
 
     def release(self) -> None:
         """Give the context back; never raises, as a lost one cannot be released in any other way."""

@@ -6,13 +6,14 @@ between two waits still shows in the event counter.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gatewayd.clock import Clock
-from gatewayd.errors import ReaderMissing, ServiceLost
+from gatewayd.errors import CardAbsent, ReaderHeld, ReaderMissing, ServiceLost, TransmitFailed
 from gatewayd.reader import pcsc
 from gatewayd.reader.hooks import ReaderHooks
 from gatewayd.reader.pcsc import SlotState
@@ -21,6 +22,7 @@ from gatewayd.reader.timing import Timing
 
 _log = logging.getLogger(__name__)
 _COUNTER_MODULUS = 1 << 16
+_LOOK_AGAIN_S = 2.0  # between two resets of a card that answers none
 
 UNSEEN = ReaderState(ReaderProblem.PCSC_UNAVAILABLE, name="", card_present=False, insertions=0)
 
@@ -65,6 +67,7 @@ class PresenceWatch:
         self._published = UNSEEN
         self._stop = threading.Event()
         self._context: pcsc.Context | None = None
+        self._look_again_at = clock.monotonic()
         self.last_seen = clock.monotonic()  # when it last came round; older than a few seconds means pcscd hangs
 
     def run(self) -> None:
@@ -101,6 +104,8 @@ class PresenceWatch:
                     name, state = chosen, pcsc.UNAWARE
                     self._insertions.lose_sight()
                 state = context.wait(name, state, self._timing.watch_slice)
+                if state.is_unanswering:
+                    state = self._look_again(context, name, state)
             except ReaderMissing:
                 name = ""
                 self._show(ReaderProblem.READER_UNAVAILABLE)
@@ -108,6 +113,18 @@ class PresenceWatch:
             else:
                 self._insertions.see(state)
                 self._show(None, name, card_present=state.card_present)
+
+    def _look_again(self, context: pcsc.Context, name: str, state: SlotState) -> SlotState:
+        """Return whether the card that does not answer is there at all: a kiosk would ask for ever to take it away.
+
+        Raises ReaderMissing or ServiceLost.
+        """
+        if self._clock.monotonic() < self._look_again_at:
+            return state
+        with contextlib.suppress(ReaderHeld, CardAbsent, TransmitFailed):  # somebody speaks to it: the next round asks
+            context.look_again(name)
+            self._look_again_at = self._clock.monotonic() + _LOOK_AGAIN_S
+        return context.slot(name)
 
     def _lose_service(self, error: ServiceLost) -> None:
         if self._published.problem is not ReaderProblem.PCSC_UNAVAILABLE:

@@ -17,9 +17,11 @@ from gatewayd.reader.port import ReaderProblem
 from gatewayd.reader.timing import Timing
 from tests.contract.reader_contract import FIRST, OK, Echo, placed, send, until, works
 from tests.integration.pcsc_stage import TIMING, PcscStage, pcsc_stage
+from tests.rig.ghost import haunt
 from tests.rig.pcscd import KIOSK, PrivatePcscd
 
 RECOVERY_S = 5.0
+HEALING_S = 5.0
 CYCLES = 200
 
 
@@ -52,6 +54,20 @@ async def test_swap_between_two_polls_counts_as_an_insertion(stage: PcscStage) -
         while state.insertions == before or not state.card_present:
             state = await stage.reader.changed(state)
     assert state.insertions == before + 1
+
+
+async def test_card_that_is_only_in_pcscds_memory_is_found_out(stage: PcscStage) -> None:
+    await asyncio.to_thread(haunt, stage.pcscd.readers[KIOSK])
+    context = pcsc.establish()
+    try:
+        async with asyncio.timeout(HEALING_S):
+            while context.slot(stage.reader.state.name).card_present:
+                await asyncio.sleep(0.02)
+    finally:
+        context.release()
+    await until(stage.reader, present=False)
+    await placed(stage)
+    assert await works(stage)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

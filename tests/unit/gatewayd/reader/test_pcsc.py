@@ -140,6 +140,13 @@ def test_connection_is_exclusive_in_one_step_with_the_protocol_that_came(scard: 
     assert {arguments[2:] for arguments in scard.arguments("SCardConnect")} == {(real.SCARD_SHARE_EXCLUSIVE, both)}
 
 
+def test_second_look_resets_whatever_is_there_without_needing_a_card(scard: FakeScard, context: pcsc.Context) -> None:
+    context.look_again(READER)
+    ((_, reader, share, _),) = scard.arguments("SCardConnect")
+    assert (reader, share) == (READER, real.SCARD_SHARE_DIRECT)
+    assert scard.arguments("SCardDisconnect") == [(7, real.SCARD_RESET_CARD)]
+
+
 def test_reset_keeps_the_connection_exclusive(scard: FakeScard, card: pcsc.Card) -> None:
     scard.protocol = real.SCARD_PROTOCOL_T0
     card.reset()

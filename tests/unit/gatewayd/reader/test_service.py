@@ -460,6 +460,30 @@ async def test_pcscd_that_was_lost_is_found_without_a_busy_loop(scard: FakeScard
         assert b.heard.events == ["reconnected"]
 
 
+async def test_card_that_pcscd_only_remembers_is_looked_for_once_more(scard: FakeScard) -> None:
+    """The first time the reader is somebody's, and the look has to wait."""
+    scard.state = 4 << 16 | real.SCARD_STATE_PRESENT | real.SCARD_STATE_MUTE
+    scard.fail("SCardConnect", real.SCARD_E_SHARING_VIOLATION)
+    scard.before["SCardDisconnect"] = lambda: scard.set_card(present=False, events=0)
+    async with bench(scard) as b:
+        await b.until(lambda state: state.problem is None and state.card_present)
+        state = await b.until(lambda state: not state.card_present)
+        assert (state.problem, state.insertions) == (None, 0)
+        assert scard.count("SCardConnect") == 2
+        assert scard.threads["SCardDisconnect"] == {"reader-watch"}
+
+
+async def test_card_that_stays_silent_is_not_reset_without_end(scard: FakeScard) -> None:
+    scard.state = real.SCARD_STATE_PRESENT | real.SCARD_STATE_MUTE
+    async with bench(scard) as b:
+        await b.until(lambda state: state.card_present)
+        rounds = scard.count("SCardListReaders")
+        while scard.count("SCardListReaders") < rounds + 5:
+            await asyncio.sleep(0.005)
+        assert b.reader.state.card_present
+        assert scard.count("SCardDisconnect") == 1
+
+
 async def test_pcscd_that_hangs_is_noticed_without_a_job(scard: FakeScard) -> None:
     hang = Hang()
     async with bench(scard, timing=replace(QUICK, silence_limit=0.2)) as b:
