@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -16,6 +17,7 @@ from gatewayd.config import MetricsAddress
 from gatewayd.errors import ConfigError
 
 PATIENCE_S = 10.0  # for a caller that says nothing, in the TLS handshake, too
+WAIT_S = 86_400.0  # for a caller, or `close`: nothing else is looked for in between
 STOP_S = 2.0
 
 log = logging.getLogger(__name__)
@@ -39,11 +41,13 @@ class Scrapes:
             ) from error
         self._server.set_app(make_wsgi_app(registry))
         self.address = f"{host}:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(WAIT_S,), name="metrics", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Serve no more; a scrape that runs is not waited for."""
+        with contextlib.suppress(OSError):
+            self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a caller
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(STOP_S)

@@ -33,7 +33,7 @@ from gatewayd.central.wire import Observe, Wire
 from gatewayd.clock import Clock
 from gatewayd.errors import CentralRejected, CentralUnavailable, ConfigError
 
-GLANCE_S = 1.0  # grpc's own watch of a connection cannot be cancelled
+GLANCE_S = 2.0  # grpc's own watch of a connection cannot be cancelled
 AUTHORIZE_BUDGET_S = 5.0  # the card waits, powered
 
 PROCEDURE = common_pb2.PROCEDURE_SIGNING_PASSWORD

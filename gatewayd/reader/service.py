@@ -37,7 +37,7 @@ class PcscReader:
         self._thread = CardThread(name, clock, hooks, timing)
         self._watch = PresenceWatch(name, clock, self._publish, hooks, timing)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: list[asyncio.Future[None]] = []
+        self._ended: asyncio.Future[None] | None = None  # the owner thread
         self._closed = False
         self._seen = UNSEEN
         self._overdue: dict[Work, float] = {}  # since when, monotonic
@@ -48,21 +48,22 @@ class PcscReader:
     def start(self) -> None:
         """Start both threads; to be called on the loop that will use the reader."""
         self._loop = asyncio.get_running_loop()
-        for body, name in ((self._thread.run, "reader-owner"), (self._watch.run, "reader-watch")):
-            ended: asyncio.Future[None] = self._loop.create_future()
-            self._running.append(ended)
-            threading.Thread(target=self._live, args=(body, ended), name=name, daemon=True).start()
+        self._ended = self._loop.create_future()
+        for body, name in ((self._own, "reader-owner"), (self._watch.run, "reader-watch")):
+            threading.Thread(target=body, name=name, daemon=True).start()
         self._tasks.add(asyncio.ensure_future(self._supervise()))
 
     async def close(self) -> None:
         """End both threads, and with them any connection: card reset, disconnect.
 
-        A thread that PC/SC does not let go within 3 s is abandoned; both are daemon threads.
+        The presence watch, which has nothing to give back, ends with its slice and is not waited for. An owner thread
+        that PC/SC does not let go within 3 s is abandoned; both are daemon threads.
         """
         self._closed = True
-        self._thread.stop()
         self._watch.stop()
-        await self._within(asyncio.gather(*self._running), self._timing.close_limit)
+        self._thread.stop()
+        if self._ended is not None:
+            await self._within(self._ended, self._timing.close_limit)
         for task in self._tasks:
             task.cancel()
 
@@ -93,7 +94,7 @@ class PcscReader:
 
     @property
     def watch_last_seen(self) -> float:
-        """When the presence watch last came round, monotonic: normally 0.5 s ago. Callable from every thread."""
+        """When the presence watch last came round, monotonic: within a slice, normally. Callable from every thread."""
         return self._watch.last_seen
 
     # For the connections
@@ -179,11 +180,11 @@ class PcscReader:
 
     # From the threads
 
-    def _live(self, body: Callable[[], None], ended: asyncio.Future[None]) -> None:
+    def _own(self) -> None:
         try:
-            body()
+            self._thread.run()
         finally:
-            self._to_loop(_finish, ended)
+            self._to_loop(_finish, self._ended)
 
     def _to_loop(self, call: Callable[..., None], *arguments: object) -> None:
         """Have something called on the loop: the only way there. A closed loop has nobody left to tell."""

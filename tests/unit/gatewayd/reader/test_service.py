@@ -127,11 +127,19 @@ async def test_two_threads_two_contexts_and_each_call_on_its_own(scard: FakeScar
         assert "MainThread" not in set().union(
             *(scard.threads[name] for name in scard.threads if name != "SCardCancel")
         )
-    assert not scard.contexts
     for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("reader-"):
-            thread.join(5)  # it has said that it ends, and is on its last lines
+            thread.join(5)  # it was told to end: the owner is on its last lines, the watch in its last slice
             assert not thread.is_alive()
+    assert not scard.contexts
+
+
+async def test_close_does_not_wait_for_the_slice_of_the_watch(scard: FakeScard) -> None:
+    async with bench(scard, timing=replace(QUICK, watch_slice=60.0, close_limit=60.0)) as b:
+        await b.until(lambda state: state.problem is None)
+        async with asyncio.timeout(5):
+            await b.reader.close()
+        scard.set_card(present=True)  # lets the thread go
 
 
 async def test_threads_are_daemons_so_that_a_hung_pcscd_never_keeps_the_process(scard: FakeScard) -> None:
