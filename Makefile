@@ -62,7 +62,7 @@ deb: ready  ## the kiosk's Debian package, in dist; DEB_ARGS=--check builds it t
 	@$(BIN)/python systemd/debian/build.py $(DEB_ARGS)
 
 .PHONY: lint
-lint: ready  ## the same without the tests
+lint: ready  ## format, lint, types, architecture and protos, without the tests
 	@$(MAKE) --keep-going -j1 check-format check-lint check-types check-imports check-protos
 
 .PHONY: format
@@ -91,8 +91,8 @@ requirements:  ## lock the Python packages anew (needs uv)
 
 .PHONY: clean
 clean:  ## remove everything that was made here, downloads included
-	rm -rf $(VENV) $(NODE_MODULES) .cache .run .run-* protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
-	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(NODE_MODULES) .cache .run* protos/gen protos/gen.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: packages
 packages:
