@@ -47,13 +47,9 @@ def page(notice: str) -> str:
     """Return docs/DOCTOR.md."""
     lines = [notice, HEAD]
     lines += [f"| `{verdict.value}` | {MEANING[verdict]} | {int(verdict.exit_code)} |" for verdict in Verdict]
-    lines += [
-        "",
-        f"A wrong command line ends with {int(exits.ExitCode.USAGE)}, and with {int(exits.ExitCode.UNSAID)} when standard output is closed or full.",
-        "",
-        "## The checks",
-        "",
-    ]
+    usage, unsaid = int(exits.ExitCode.USAGE), int(exits.ExitCode.UNSAID)
+    lines += ["", f"A wrong command line ends with {usage}, a standard output that is closed or full with {unsaid}."]
+    lines += ["", "## The checks", ""]
     lines += ["`…` stands for what was found. A check that finds several things says the worst of them. One that needs"]
     lines += ["the configuration and has none is *unknown*, and so is one that breaks: it ends no other.", ""]
     for name, check in CHECKS.items():
