@@ -79,6 +79,8 @@ class Daemon:
 
     script: Script | None = None
     attempts: list[Attempt] = field(default_factory=list)  # GetAttempt's answers in turn, the last one for ever
+    failures: list[grpc.StatusCode] = field(default_factory=list)  # GetAttempt's first answers, in turn
+    asked: int = 0  # how often GetAttempt was called
     statuses: list[Status] = field(default_factory=list)
     timeline: list[TimelineEntry] | None = None  # None: a front-end's socket
     socket: str = ""
@@ -111,6 +113,9 @@ class _Gateway(GatewayServiceServicer):
 
     async def GetAttempt(self, request: GetAttemptRequest, context: Any) -> GetAttemptResponse:  # noqa: N802
         attempts = self._daemon.attempts
+        self._daemon.asked += 1
+        if self._daemon.failures:
+            await context.abort(self._daemon.failures.pop(0), "as the script says")
         if not attempts:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such attempt")
         attempt = attempts.pop(0) if len(attempts) > 1 else attempts[0]
@@ -140,15 +145,15 @@ class _Operator(OperatorServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def serve(daemon: Daemon) -> AsyncIterator[str]:
-    """Serve on a socket of a short path and yield it."""
+async def serve(daemon: Daemon, path: str = "") -> AsyncIterator[str]:
+    """Serve on this socket, or on one of a short path, and yield it."""
     server = grpc.aio.server()
     add_ResetServiceServicer_to_server(_Reset(daemon), server)
     add_GatewayServiceServicer_to_server(_Gateway(daemon), server)
     if daemon.timeline is not None:
         add_OperatorServiceServicer_to_server(_Operator(daemon), server)
     with tempfile.TemporaryDirectory(prefix="sd") as directory:
-        daemon.socket = str(Path(directory) / "api.sock")
+        daemon.socket = path or str(Path(directory) / "api.sock")
         server.add_insecure_port(f"unix:{daemon.socket}")
         await server.start()
         try:
