@@ -29,9 +29,15 @@ def private_pcscd() -> Iterator[PrivatePcscd]:
 
 
 @pytest.fixture
-def simulator(tmp_path: Path, site: Site, private_pcscd: PrivatePcscd) -> Iterator[CardSimulator]:
+def issued(site: Site) -> Site:
+    """Whose cards the simulator has; a module may have others."""
+    return site
+
+
+@pytest.fixture
+def simulator(tmp_path: Path, issued: Site, private_pcscd: PrivatePcscd) -> Iterator[CardSimulator]:
     """A card of each persona, in no slot yet: `simulator.insert("locked", "kiosk")`."""
-    cards = sorted(site.copy(tmp_path / "site").cards.glob("*.json"))
+    cards = sorted(issued.copy(tmp_path / "site").cards.glob("*.json"))
     with CardSimulator(
         cards,
         private_pcscd.readers,

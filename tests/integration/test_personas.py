@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -31,18 +29,9 @@ def crowd(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @pytest.fixture
-def simulator(tmp_path: Path, crowd: Site, private_pcscd: PrivatePcscd) -> Iterator[CardSimulator]:
-    """Their cards, in no slot yet."""
-    cards = sorted(crowd.copy(tmp_path / "site").cards.glob("*.json"))
-    with CardSimulator(
-        cards,
-        private_pcscd.readers,
-        control=private_pcscd.directory / "cardsim.sock",
-        ledger=tmp_path / "ledger.jsonl",
-        log=tmp_path / "cardsim.log",
-    ) as running:
-        yield running
-    private_pcscd.wait_until_empty()
+def issued(crowd: Site) -> Site:
+    """Their cards are in the simulator."""
+    return crowd
 
 
 def test_what_the_centre_knows_of_them(crowd: Site) -> None:

@@ -6,12 +6,11 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import Never
 
-from tests.rig.directory import claimed
-from tests.rig.interrupt import end_in_order
+from tests.rig.foreground import until_interrupted
 from tests.rig.panel import Panel
 from tests.rig.playground import Playground
-from tests.rig.process import RigError
 from tests.rig.progress import Progress
 from tests.rig.screen import PANEL, KioskScreen
 from tests.rig.site import LOCKED, Site
@@ -32,40 +31,34 @@ The screen is laid out for a touch panel of {size} pixels; KIOSK_PANEL=1080x1920
 
 def main() -> int:
     """Run everything in the foreground until Ctrl-C."""
-    end_in_order()
-    directory = Path(os.environ.get("STACK_DIR") or DEFAULT_DIRECTORY).resolve()
+    return until_interrupted(DEFAULT_DIRECTORY, serve)
+
+
+def serve(directory: Path, cleanup: contextlib.ExitStack, progress: Progress) -> Never:
+    """Start the parts, the screen and the panel, and do what is pressed on the panel."""
+    site = Site.make(directory / "issued", [os.environ.get("PERSONA") or LOCKED])
+    progress.done("keys, a test authority, a card")
+    stack = cleanup.enter_context(contextlib.closing(Stack(directory / "stack", site=site)))
+    for line in stack.steps():
+        progress.done(line)
+    publish(stack)
     size = os.environ.get("KIOSK_PANEL") or PANEL
-    progress = Progress()
-    try:
-        with contextlib.ExitStack() as cleanup, contextlib.suppress(KeyboardInterrupt):
-            cleanup.enter_context(claimed(directory))
-            site = Site.make(directory / "issued", [os.environ.get("PERSONA") or LOCKED])
-            progress.done("keys, a test authority, a card")
-            stack = cleanup.enter_context(contextlib.closing(Stack(directory / "stack", site=site)))
-            for line in stack.steps():
-                progress.done(line)
-            publish(stack)
-            screen = KioskScreen(
-                stack.gatewayd.socket,
-                state=directory / "screen",
-                log=stack.log_directory / "jpki-kiosk.log",
-                listen=f"127.0.0.1:{os.environ.get('KIOSK_PORT') or SCREEN_PORT}",
-                panel=size,
-            )
-            cleanup.callback(screen.close)
-            screen.start()
-            progress.done(f"jpki-kiosk on {screen.address}")
-            panel = Panel(Playground(stack, screen), int(os.environ.get("PANEL_PORT") or PANEL_PORT))
-            cleanup.callback(panel.close)
-            address = panel.start()
-            progress.note(HINTS.format(screen=screen.address, panel=address, size=size))
-            while True:
-                panel.perform(LOOK_S)
-    except RigError as error:
-        progress.failed(str(error))
-        return 1
-    progress.note("\nstopped, nothing left behind")
-    return 0
+    screen = KioskScreen(
+        stack.gatewayd.socket,
+        state=directory / "screen",
+        log=stack.log_directory / "jpki-kiosk.log",
+        listen=f"127.0.0.1:{os.environ.get('KIOSK_PORT') or SCREEN_PORT}",
+        panel=size,
+    )
+    cleanup.callback(screen.close)
+    screen.start()
+    progress.done(f"jpki-kiosk on {screen.address}")
+    panel = Panel(Playground(stack, screen), int(os.environ.get("PANEL_PORT") or PANEL_PORT))
+    cleanup.callback(panel.close)
+    address = panel.start()
+    progress.note(HINTS.format(screen=screen.address, panel=address, size=size))
+    while True:
+        panel.perform(LOOK_S)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Never, Self
 
 from tests.rig import metrics
-from tests.rig.directory import claimed
-from tests.rig.interrupt import end_in_order
+from tests.rig.foreground import until_interrupted
 from tests.rig.parts import CardSimulator, Centrald, Gatewayd
 from tests.rig.pcscd import KIOSK, PHONE, PrivatePcscd
-from tests.rig.process import BIN, Process, RigError
+from tests.rig.process import BIN, Process
 from tests.rig.progress import Progress
 from tests.rig.site import LOCKED, Site
 
@@ -207,30 +206,20 @@ def watch(stack: Stack, progress: Progress) -> Never:
         time.sleep(WATCH_SECONDS)
 
 
+def serve(directory: Path, cleanup: contextlib.ExitStack, progress: Progress) -> Never:
+    """Start the parts, say how to use them, and watch them."""
+    persona = os.environ.get("PERSONA") or LOCKED
+    stack = cleanup.enter_context(contextlib.closing(Stack(directory, persona=persona, insert_into="phone")))
+    for line in stack.steps():
+        progress.done(line)
+    publish(stack)
+    progress.note(HINTS.format(directory=os.path.relpath(directory), bin=os.path.relpath(BIN), card=Path(persona).stem))
+    watch(stack, progress)
+
+
 def main() -> int:
     """Run everything in the foreground until Ctrl-C."""
-    end_in_order()
-    directory = Path(os.environ.get("STACK_DIR") or DEFAULT_DIRECTORY).resolve()
-    persona = os.environ.get("PERSONA") or LOCKED
-    progress = Progress()
-    try:
-        with (
-            claimed(directory),
-            contextlib.closing(Stack(directory, persona=persona, insert_into="phone")) as stack,
-            contextlib.suppress(KeyboardInterrupt),
-        ):
-            for line in stack.steps():
-                progress.done(line)
-            publish(stack)
-            progress.note(
-                HINTS.format(directory=os.path.relpath(directory), bin=os.path.relpath(BIN), card=Path(persona).stem)
-            )
-            watch(stack, progress)
-    except RigError as error:
-        progress.failed(str(error))
-        return 1
-    progress.note("\nstopped, nothing left behind")
-    return 0
+    return until_interrupted(DEFAULT_DIRECTORY, serve)
 
 
 if __name__ == "__main__":
