@@ -21,7 +21,6 @@ PARTS = {
     "journal": "commits of the journal",
     "rest": "the daemon's own code, and the front-end's stream",
 }
-FLOOR_PARTS = {**PARTS, "connect": "connect, reset, disconnect"}
 
 
 def line(pairs: Sequence[Pair]) -> str:

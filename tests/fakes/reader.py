@@ -98,13 +98,6 @@ class FakeReader:
         self._release(answered=False)
         return card
 
-    def swap(self, card: SimulatedCard) -> None:
-        """Exchange the card so fast that only the count of insertions shows it."""
-        state, self._state = self._state, replace(self._state, card_present=True)
-        self.remove()
-        self._state = state
-        self.insert(card)
-
     def plan(self, number: int, fault: Fault) -> None:
         """Have the fault befall a command: 1 is the next one."""
         self._faults[self._sent + number] = fault
