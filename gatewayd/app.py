@@ -93,7 +93,9 @@ async def serve(config: Config, clock: Clock, reread: Callable[[], Config]) -> N
             metrics.receipt_refused()
             central_news.set()  # the attempt is unknown now: status and metrics are to tell it at once
 
-        outbox = Outbox(journal, central, clock, receipt_refused)
+        journal_moved = asyncio.Event()
+        outbox = Outbox(journal, central, clock, receipt_refused, journal_moved.set)
+        resolution = Resolution(journal, central, clock, journal_moved.set)
         ports = Ports(reader, central, journal, outbox, metrics, clock, tasks.create_task)
         manager = Manager(ports)
         readiness = Readiness(manager, ports, central_news)
@@ -114,7 +116,8 @@ async def serve(config: Config, clock: Clock, reread: Callable[[], Config]) -> N
             tasks.create_task(central.watch_connection(central_changed), name="connection watch"),
             tasks.create_task(readiness.announce(tell_status), name="announcements"),
             tasks.create_task(outbox.run(), name="outbox"),
-            tasks.create_task(Resolution(journal, central, clock).run(), name="resolution"),
+            tasks.create_task(readiness.count(journal_moved), name="counts"),
+            tasks.create_task(resolution.run(), name="resolution"),
             tasks.create_task(Renewal(central, clock, metrics.certificates, certificates_wanted).run(), name="renewal"),
             tasks.create_task(
                 Reload(config, reread, clock).run(signals.reload, certificates_wanted.set), name="reload"

@@ -36,7 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """The way from the journal to the centre. `on_refused` is told of each card's receipt that the centre refuses."""
+    """The way from the journal to the centre.
+
+    `on_refused` is told of each card's receipt that the centre refuses, `on_moved` whenever there may be another number
+    of attempts without a resolution, or of messages without an answer.
+    """
 
     def __init__(
         self,
@@ -44,11 +48,13 @@ class Outbox:
         central: CentralPort,
         clock: Clock,
         on_refused: Callable[[], None],
+        on_moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._central = central
         self._clock = clock
         self._on_refused = on_refused
+        self._on_moved = on_moved
         self._wake = asyncio.Event()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -91,6 +97,7 @@ class Outbox:
     async def _drain(self) -> bool:
         """Send everything once, oldest attempt first; tell whether something is left to send."""
         left = False
+        self._on_moved()
         try:
             items = await self._journal.pending()
             for attempt_id in dict.fromkeys(item.attempt_id for item in items if not item.rejected):
@@ -103,6 +110,8 @@ class Outbox:
                         break
         except JournalUnavailable:
             return True
+        finally:
+            self._on_moved()
         return left
 
     async def _send_waiting(self, attempt_id: str) -> dict[int, Acknowledged]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -115,6 +116,15 @@ class Readiness:
             seconds = POLL_S if self._service and self._journal_writable else POLL_AGAIN_S
             await pause(self._ports.clock, seconds, self._wake)
 
+    async def count(self, moved: asyncio.Event) -> None:
+        """Count what the journal holds open, now and at once when told, for as long as the daemon runs."""
+        while True:
+            moved.clear()
+            with contextlib.suppress(JournalUnavailable):  # the poll says so
+                await self._count()
+            self._manager.changed.set()
+            await moved.wait()
+
     async def announce(self, tell: Callable[[tuple[Problem, ...]], None]) -> None:
         """Pass changes on to metrics, log, `tell` and watchers, for as long as the daemon runs."""
         while True:
@@ -143,13 +153,16 @@ class Readiness:
             self._ports.metrics.clock_skew(self._ports.central.clock_skew_s)
         try:
             await self._ports.journal.probe()
-            pending = await self._ports.journal.pending()
-            self._pending = len(pending)
-            self._unresolved = len(await self._ports.journal.unresolved())
-            self._journal_writable = True
+            await self._count()
         except JournalUnavailable:
             self._journal_writable = False
-            return
+        else:
+            self._journal_writable = True
+
+    async def _count(self) -> None:
+        """Raises JournalUnavailable."""
+        pending = await self._ports.journal.pending()
+        self._pending, self._unresolved = len(pending), len(await self._ports.journal.unresolved())
         now = self._ports.clock.now()
         ages = [(now - item.queued_at).total_seconds() for item in pending if item.queued_at]
         self._ports.metrics.outbox(len(pending), max(ages, default=0.0))

@@ -49,11 +49,12 @@ class Kiosk:
         self.reader = FakeReader(clock)
         self.central = central
         self.metrics = Metrics(CollectorRegistry(), clock)
-        self.outbox = Outbox(journal, self.central, clock, self.metrics.receipt_refused)
+        self.moved = asyncio.Event()
+        self.outbox = Outbox(journal, self.central, clock, self.metrics.receipt_refused, self.moved.set)
         ports = Ports(self.reader, self.central, journal, self.outbox, self.metrics, clock, self.spawn)
         self.manager = Manager(ports)
         self.readiness = Readiness(self.manager, ports, asyncio.Event())
-        self.resolution = Resolution(journal, self.central, clock)
+        self.resolution = Resolution(journal, self.central, clock, self.moved.set)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod

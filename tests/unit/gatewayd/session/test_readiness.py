@@ -8,9 +8,11 @@ import logging
 import pytest
 
 from gatewayd.central.circuit import CircuitState
+from gatewayd.central.port import ReservationState
 from gatewayd.errors import CentralUnavailable
+from gatewayd.session.manager import SIGNING_PASSWORD
 from gatewayd.session.readiness import POLL_AGAIN_S, POLL_S, Problem, Readiness
-from tests.fakes.kiosk import Kiosk
+from tests.fakes.kiosk import PATIENCE_S, Kiosk
 
 
 class Watched:
@@ -21,12 +23,19 @@ class Watched:
         self.wake = asyncio.Event()
         self.readiness = Readiness(kiosk.manager, kiosk.manager._ports, self.wake)
         kiosk.spawn(self.readiness.poll())
+        kiosk.spawn(self.readiness.count(kiosk.moved))
 
     def asked(self) -> int:
         return sum(call[0] == "service_status" for call in self.kiosk.central.calls)
 
     async def until_asked(self, times: int) -> None:
         await self.kiosk.until(lambda: self.asked() >= times)
+
+    async def until_counted(self, *, unresolved: int, pending: int) -> None:
+        """Wait for these counts, while the clock stands."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (self.readiness.status.unresolved, self.readiness.status.pending) != (unresolved, pending):
+                await asyncio.sleep(0)
 
 
 async def test_the_status_says_why_the_centre_cannot_be_used(kiosk: Kiosk, caplog: pytest.LogCaptureFixture) -> None:
@@ -64,3 +73,26 @@ async def test_an_absent_centre_is_asked_more_often(kiosk: Kiosk) -> None:
     begun = kiosk.clock.monotonic()
     await watched.until_asked(4)
     assert kiosk.clock.monotonic() - begun <= 4 * POLL_AGAIN_S
+
+
+async def test_what_the_journal_holds_open_is_counted_at_once(kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here waits for the next poll: the clock stands."""
+    watched = Watched(kiosk)
+    await watched.until_asked(1)
+    kiosk.central.failures["report_outcome"] = CentralUnavailable("refused")
+    await kiosk.journal.accept("attempt-1", SIGNING_PASSWORD)
+    await kiosk.journal.begun("attempt-1")
+    await kiosk.journal.authorizing("attempt-1", 1)
+    await kiosk.journal.intend("attempt-1", 1)
+    now = kiosk.clock.monotonic()
+    await kiosk.journal.finish("attempt-1", "unknown", "outcome_unresolved")
+    kiosk.outbox.poke()
+    await watched.until_counted(unresolved=1, pending=1)
+
+    async def used(_: str) -> ReservationState:
+        return ReservationState.USED
+
+    monkeypatch.setattr(kiosk.central, "get_attempt", used)
+    await kiosk.resolution.ask()
+    await watched.until_counted(unresolved=0, pending=1)
+    assert (kiosk.clock.monotonic(), watched.asked()) == (now, 1)
