@@ -303,7 +303,7 @@ def has_a_receipt_that_proves_nothing(v: Visitor) -> None:
     v.to_password()
     v.sim.plan("reset_retry_counter", "mac_wrong")
     v.choose()
-    v.at("resolving")
+    v.at("resolving_lift")
     v.lift()
     v.at("resolving")
     v.place()
@@ -526,6 +526,7 @@ def finds_a_card(v: Visitor) -> None:
     """A card has been lying on the reader since the daemon started."""
     v.at("idle")
     v.place("other-person")
+    v.until_status(lambda status: status.card_present)
     v.stack.gatewayd.restart()
     v.at("card_left_behind")
     v.lift()
@@ -673,7 +674,7 @@ def finds_the_page_gone(v: Visitor) -> None:
     """The page dies while the PIN is asked for, and is loaded again later."""
     v.to_pin()
     v.page.goto("about:blank")
-    v.screen_leaps()
+    v.screen_leaps(without_page=True)
     v.until_status(lambda status: status.running_state == STATE_REMOVE_CARD)
     v.come()
     refused(v, "CLIENT_GONE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from tests.rig.stack import Stack
 
 USER_PIN, NEW_PASSWORD = "1357", "SAKURA2026KAIJOU"
 SECONDS = 20.0
+LEAPT = json.dumps({"event": "leapt"})
 CODES = Path(jpki_kiosk.__file__).parent / "templates/_codes.html"
 LOOK = """() => {
   const screen = document.querySelector("#screen");
@@ -255,9 +257,12 @@ class Visitor:
         """Let two minutes pass for the daemon."""
         self.stack.gatewayd.signal(signal.SIGUSR1)
 
-    def screen_leaps(self) -> None:
-        """Let a minute pass for the screen's server."""
-        self.screen.signal(signal.SIGUSR1)
+    def screen_leaps(self, *, without_page: bool = False) -> None:
+        """Let a minute pass for the screen's server, in which no page beats or in which one does."""
+        process = self.screen.process
+        before = process.output().count(LEAPT)
+        process.signal(signal.SIGUSR2 if without_page else signal.SIGUSR1)
+        wait_until(lambda: process.output().count(LEAPT) > before, SECONDS, "the screen's leap")
 
     @contextlib.contextmanager
     def frozen(self, part: str) -> Iterator[None]:

@@ -107,7 +107,7 @@ def test_page_that_hangs_before_the_change(visitor: Visitor, stage: Stage, walk:
     v = visitor
     walk(v)
     with frozen(stage.browser):
-        v.screen_leaps()
+        v.screen_leaps(without_page=True)
         v.until_status(gone_or_to_be_lifted)
     v.sim.clear_faults()
     v.told("CLIENT_GONE")
@@ -117,7 +117,7 @@ def test_page_that_hangs_before_the_terms_are_accepted(visitor: Visitor, stage: 
     """The next citizen finds the first screen."""
     visitor.to_terms()
     with frozen(stage.browser):
-        visitor.screen_leaps()
+        visitor.screen_leaps(without_page=True)
     visitor.at("idle")
 
 
@@ -125,7 +125,7 @@ def test_page_that_hangs_while_the_same_card_is_asked_for(visitor: Visitor, stag
     """Nobody is there who could place it: unknown, and told so."""
     torn(visitor)
     with frozen(stage.browser):
-        visitor.screen_leaps()
+        visitor.screen_leaps(without_page=True)
         visitor.until_status(gone_or_to_be_lifted)
     visitor.told("OUTCOME_UNRESOLVED")
 
@@ -134,7 +134,7 @@ def test_page_that_hangs_while_the_card_is_to_be_taken(visitor: Visitor, stage: 
     """Done stays done."""
     visitor.reset()
     with frozen(stage.browser):
-        visitor.screen_leaps()
+        visitor.screen_leaps(without_page=True)
     visitor.told("done")
     visitor.lift()
     visitor.told("done", "end")
@@ -148,7 +148,7 @@ def test_page_that_hangs_during_the_change(visitor: Visitor, stage: Stage) -> No
     with held(v, "reset_retry_counter"):
         v.choose()
     with frozen(stage.browser):
-        v.screen_leaps()
+        v.screen_leaps(without_page=True)
         v.sim.clear_faults()
         v.until_status(lambda status: status.running_state == STATE_REMOVE_CARD)
     v.told("done")

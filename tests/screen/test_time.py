@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import signal
 
 import pytest
-from playwright.sync_api import Error as PageError
 
-from tests.rig.process import wait_until
-from tests.rig.visitor import SECONDS, Visitor
+from tests.rig.visitor import Visitor
 
 # The page's clock goes on until less than 30 s of the limit are left, and not until it is over: warning and countdown.
 TO_THE_WARNING_S = {"services": 65, "user_pin": 65, "new_password": 155, "place_card": 40}
@@ -35,15 +33,6 @@ def go_to(v: Visitor, name: str) -> None:
         v.to_password()
 
 
-def more_time_is_given(v: Visitor) -> bool:
-    """Press again until it is heard: a page whose clock has leapt looks for its server first, and takes no press."""
-    button = v.page.locator("#warning [data-press=more-time]")
-    if button.is_visible():
-        with contextlib.suppress(PageError):
-            button.tap(timeout=1000)
-    return not v.page.locator("#warning").is_visible()
-
-
 @pytest.mark.parametrize("name", TO_THE_WARNING_S)
 def test_warning_comes_before_the_end_and_more_time_is_given(visitor: Visitor, name: str) -> None:
     v = visitor
@@ -55,7 +44,8 @@ def test_warning_comes_before_the_end_and_more_time_is_given(visitor: Visitor, n
         assert v.page.locator("#screen").evaluate("screen => screen.inert")
         left = int(v.page.locator("#warning [data-countdown]").first.inner_text())
         assert 0 < left <= 30
-        wait_until(lambda: more_time_is_given(v), SECONDS, "more time")
+        v.push("#warning [data-press=more-time]")
+        v.page.wait_for_selector("#warning", state="hidden")
         v.at(name)
 
 
@@ -110,3 +100,31 @@ def test_page_says_that_its_server_is_away(visitor: Visitor) -> None:
     v.screen.start()
     v.page.wait_for_selector("#lost", state="hidden")
     v.at("idle")
+
+
+def test_press_that_is_not_heard_at_once_is_seen_to_wait(visitor: Visitor) -> None:
+    """While the server is silent nothing else can be pressed; the press is not lost."""
+    v = visitor
+    v.at("idle")
+    v.screen.signal(signal.SIGSTOP)
+    try:
+        v.press("touch")
+        v.page.wait_for_selector("#lost:visible")
+        assert v.page.locator("#screen").evaluate("screen => screen.inert")
+    finally:
+        v.screen.signal(signal.SIGCONT)
+    v.at("services")
+    assert not v.page.locator("#lost").is_visible()
+
+
+def test_press_that_nobody_hears_is_seen_to_be_lost(visitor: Visitor) -> None:
+    """Once the server answers again, it can be pressed again."""
+    v = visitor
+    v.at("idle")
+    v.page.route("**/press/touch", lambda route: route.abort())
+    v.press("touch")
+    v.page.wait_for_selector("#lost:visible")
+    v.page.unroute("**/press/touch")
+    v.page.wait_for_selector("#lost", state="hidden")
+    v.press("touch")
+    v.at("services")

@@ -84,7 +84,7 @@ SCENES: Mapping[str, Screen] = {
         for problem in PASSWORD_PROBLEMS
     },
     "resolving": _attempt("resolving", card_request="place_same", in_doubt=True),
-    "resolving.lift": _attempt("resolving", card_request="lift", in_doubt=True),
+    "resolving_lift": _attempt("resolving_lift", card_request="lift", in_doubt=True),
     "asking_outcome": replace(_attempt("asking_outcome", busy=True), can_cancel=False),
     "outcome_unlearnt": _screen("outcome_unlearnt", receipt="1A2B 3C4D"),
     "not_begun": _screen("not_begun", receipt="1A2B 3C4D"),

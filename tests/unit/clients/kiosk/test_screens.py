@@ -43,7 +43,7 @@ RUNNING: dict[tuple[State, CardRequest], str] = {
     (State.AUTHORIZING, CardRequest.LIFT): "lift_card",
     (State.WRITING, CardRequest.NONE): "writing",
     (State.RESOLVING, CardRequest.PLACE_SAME): "resolving",
-    (State.RESOLVING, CardRequest.LIFT): "resolving",
+    (State.RESOLVING, CardRequest.LIFT): "resolving_lift",
 }
 
 

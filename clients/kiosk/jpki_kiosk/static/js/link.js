@@ -47,11 +47,12 @@ export class Link extends EventTarget {
     }
   }
 
+  /** Send a press: whether it meant something, or null without an answer. */
   async press(name) {
     return this.#post(`/press/${encodeURIComponent(name)}`);
   }
 
-  /** Send a secret, and wipe it here. */
+  /** The same of a secret, which is wiped here. */
   async secret(path, body) {
     try {
       return await this.#post(path, { body, headers: { "Content-Type": "application/octet-stream" } });
@@ -71,7 +72,7 @@ export class Link extends EventTarget {
       if (answer.status === 403) this.#tell("over");
       return answer.ok && (await answer.json()).accepted;
     } catch {
-      return false;
+      return null;
     }
   }
 

@@ -6,6 +6,7 @@ import { playOnce, soundFor, unlockSound } from "./sound.js";
 
 const WARN_S = 30;
 const LOST_AFTER_MS = 3000;
+const SLOW_MS = 1000; // for the answer to a press
 const AGAIN_MS = 1000;
 const IN_USE_MS = 5000;
 
@@ -22,7 +23,10 @@ let endsAt = null; // by performance.now(): when the screen ends by itself
 let canExtend = false;
 let inertUntil = 0;
 let lostTimer = 0;
+let away = false; // the server, for too long
+let slow = 0; // presses that wait for their answer, visibly
 const inFlight = new Set();
+const pressedAt = new Map();
 
 function draw(event) {
   const changed = event.name !== drawn.name;
@@ -95,10 +99,28 @@ async function press(name) {
     if (name === "retry") loadAnew();
     return;
   }
-  if (inFlight.has(name)) return;
+  const now = performance.now();
+  if (inFlight.has(name) || now - (pressedAt.get(name) ?? -Infinity) < INERT_MS) return; // the same finger, twice
+  pressedAt.set(name, now);
   inFlight.add(name);
-  await link.press(name);
-  setTimeout(() => inFlight.delete(name), INERT_MS);
+  await heeded(link.press(name));
+  inFlight.delete(name);
+}
+
+// A press that is not answered at once is seen to wait, and one that is not answered at all to be lost: a screen that
+// nobody serves must not look as if it had listened.
+async function heeded(request) {
+  let waits = false;
+  const timer = setTimeout(() => {
+    waits = true;
+    slow += 1;
+    updateLost();
+  }, SLOW_MS);
+  const answer = await request;
+  clearTimeout(timer);
+  if (waits) slow -= 1;
+  if (answer === null) serverIsAway();
+  updateLost();
 }
 
 const pads = () => screen.querySelectorAll("pin-pad, password-pad");
@@ -106,7 +128,21 @@ const pads = () => screen.querySelectorAll("pin-pad, password-pad");
 function heard() {
   clearTimeout(lostTimer);
   lostTimer = 0;
-  lost.hidden = true;
+  away = false;
+  updateLost();
+}
+
+// Without the server the screen is a picture of what was: what was typed goes, and nothing can be pressed.
+function serverIsAway() {
+  wipeDrafts();
+  for (const pad of pads()) pad.draw();
+  soundFor("", null, null);
+  away = true;
+  updateLost();
+}
+
+function updateLost() {
+  lost.hidden = !away && !slow;
   updateInert();
 }
 
@@ -129,15 +165,8 @@ link.addEventListener("screen", (event) => {
 });
 link.addEventListener("wipe", loadAnew);
 link.addEventListener("over", loadAnew);
-// Without the server the screen is a picture of what was: what was typed goes, and nothing can be pressed.
 link.addEventListener("lost", () => {
-  lostTimer ||= setTimeout(() => {
-    wipeDrafts();
-    for (const pad of pads()) pad.draw();
-    soundFor("", null, null);
-    lost.hidden = false;
-    updateInert();
-  }, LOST_AFTER_MS);
+  lostTimer ||= setTimeout(serverIsAway, LOST_AFTER_MS);
 });
 link.addEventListener("heard", heard);
 
@@ -149,7 +178,7 @@ document.addEventListener("click", unlockSound, { once: true });
 document.addEventListener("mousedown", (event) => {
   if (event.target.closest("pin-pad button, password-pad button")) event.preventDefault(); // Enter stays 「確認」
 });
-document.addEventListener("secret", (event) => link.secret(event.detail.path, event.detail.body));
+document.addEventListener("secret", (event) => heeded(link.secret(event.detail.path, event.detail.body)));
 document.addEventListener("panel", rest);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") event.preventDefault(); // nothing is closed or left by accident
