@@ -125,7 +125,7 @@ class CentralClient:
     async def report_outcome(self, report: Report) -> Acknowledged:
         """See `CentralPort`."""
         reply = await self._wire.deliver(lambda stub: stub.ReportOutcome, mapping.report_request(report))
-        return _understood(mapping.acknowledged, reply)
+        return _understood(lambda reply: mapping.acknowledged(reply, report.outcome), reply)
 
     async def release_attempt(self, attempt_id: str) -> ReservationState:
         """See `CentralPort`."""

@@ -111,11 +111,14 @@ def report_request(report: Report) -> kiosk_service_pb2.ReportOutcomeRequest:
     return request
 
 
-def acknowledged(reply: kiosk_service_pb2.ReportOutcomeResponse) -> Acknowledged:
-    """Read what the centre made of a report."""
+def acknowledged(reply: kiosk_service_pb2.ReportOutcomeResponse, outcome: WriteOutcome) -> Acknowledged:
+    """Read what the centre made of a report: of a receipt a verdict, of any other report none.
+
+    Without one a receipt would be erased here as delivered, and judged by nobody.
+    """
     verdict = _VERDICTS.get(reply.verdict)
-    if verdict is None:
-        raise ValueError("the verdict is unknown")
+    if verdict is None or (verdict is Verdict.NONE) == (outcome is WriteOutcome.DONE):
+        raise ValueError("the verdict is unknown, or none of this report")
     return Acknowledged(verdict, reservation_state(reply.reservation_state))
 
 

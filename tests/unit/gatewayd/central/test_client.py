@@ -21,7 +21,7 @@ from jpkireset.central.v1 import kiosk_service_pb2_grpc as pb_grpc
 
 from gatewayd.central.circuit import CircuitState
 from gatewayd.central.client import CentralClient
-from gatewayd.central.port import Begun, Report, ReservationState, Verdict, WriteOutcome
+from gatewayd.central.port import Begun, Receipt, Report, ReservationState, Verdict, WriteOutcome
 from gatewayd.central.settings import CentralSettings
 from gatewayd.central.statement import reset_statement
 from gatewayd.errors import CentralRejected, CentralUnavailable
@@ -215,7 +215,7 @@ async def test_reports_and_releases_are_delivered_once(centre: Centre, client: C
         pb.ReleaseAttemptResponse(reservation_state=common_pb2.RESERVATION_STATE_RESERVED),
         grpc.StatusCode.UNAVAILABLE,
     ]
-    report = Report(ATTEMPT, 1, WriteOutcome.UNKNOWN)
+    report = Report(ATTEMPT, 1, WriteOutcome.DONE, Receipt(bytes(16), bytes(8)))
     acknowledged = await client.report_outcome(report)
     assert (acknowledged.verdict, acknowledged.reservation) == (Verdict.VALID, ReservationState.USED)
     assert await client.release_attempt(ATTEMPT) is ReservationState.RESERVED

@@ -69,7 +69,9 @@ def test_what_a_good_centre_says() -> None:
     assert authorization.external_authenticate == HEADER + bytes(16)
     assert (authorization.s_enc.reveal(), authorization.s_mac.reveal()) == (b"e" * 16, b"m" * 16)
     reply = pb.ReportOutcomeResponse(verdict=pb.VERDICT_VALID, reservation_state=common_pb2.RESERVATION_STATE_USED)
-    assert mapping.acknowledged(reply) == Acknowledged(Verdict.VALID, ReservationState.USED)
+    assert of_done(reply) == Acknowledged(Verdict.VALID, ReservationState.USED)
+    reply = pb.ReportOutcomeResponse(reservation_state=common_pb2.RESERVATION_STATE_IN_DOUBT)
+    assert of_unknown(reply) == Acknowledged(Verdict.NONE, ReservationState.IN_DOUBT)
 
 
 @pytest.mark.parametrize("name", sorted(set(common_pb2.Refusal.keys()) - PHONE_ONLY))
@@ -84,6 +86,14 @@ def test_every_refusal_has_its_value(name: str) -> None:
 def test_every_state_has_its_value(name: str) -> None:
     state = mapping.reservation_state(common_pb2.ReservationState.Value(name))
     assert state.name == name.removeprefix("RESERVATION_STATE_").replace("UNSPECIFIED", "NONE")
+
+
+def of_done(reply: pb.ReportOutcomeResponse) -> Acknowledged:
+    return mapping.acknowledged(reply, WriteOutcome.DONE)
+
+
+def of_unknown(reply: pb.ReportOutcomeResponse) -> Acknowledged:
+    return mapping.acknowledged(reply, WriteOutcome.UNKNOWN)
 
 
 LIES: list[tuple[Callable[..., object], Message]] = [
@@ -108,8 +118,10 @@ LIES: list[tuple[Callable[..., object], Message]] = [
     (mapping.authorization, authorization_reply(external_authenticate=b"\x84\x82\x33\x00\x10" + bytes(16))),
     (mapping.authorization, authorization_reply(s_enc=bytes(15))),
     (mapping.authorization, authorization_reply(s_mac=bytes(17))),
-    (mapping.acknowledged, pb.ReportOutcomeResponse(verdict=3)),  # type: ignore[arg-type]
-    (mapping.acknowledged, pb.ReportOutcomeResponse(reservation_state=6)),  # type: ignore[arg-type]
+    (of_done, pb.ReportOutcomeResponse(verdict=3)),  # type: ignore[arg-type]
+    (of_done, pb.ReportOutcomeResponse(verdict=pb.VERDICT_VALID, reservation_state=6)),  # type: ignore[arg-type]
+    (of_done, pb.ReportOutcomeResponse(reservation_state=common_pb2.RESERVATION_STATE_USED)),
+    (of_unknown, pb.ReportOutcomeResponse(verdict=pb.VERDICT_VALID)),
 ]
 
 
@@ -125,7 +137,8 @@ READERS: list[tuple[Callable[..., object], type[Message]]] = [
     (mapping.challenge, pb.BeginAttemptResponse),
     (mapping.reservation, pb.CheckReservationResponse),
     (mapping.authorization, pb.AuthorizeResetResponse),
-    (mapping.acknowledged, pb.ReportOutcomeResponse),
+    (of_done, pb.ReportOutcomeResponse),
+    (of_unknown, pb.ReportOutcomeResponse),
 ]
 
 
