@@ -6,9 +6,9 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from gatewayd.central.port import CentralPort, ReservationState
+from gatewayd.central.port import ABSENT, CentralPort, ReservationState
 from gatewayd.clock import Clock
-from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavailable
+from gatewayd.errors import CentralUnavailable, JournalUnavailable
 from gatewayd.journal.port import JournalPort
 
 INTERVAL_S = 3600.0
@@ -41,15 +41,22 @@ class Resolution:
             pause = INTERVAL_S
             try:
                 await self.ask()
-            except (CentralUnavailable, CentralRejected, JournalUnavailable) as error:
+            except (CentralUnavailable, JournalUnavailable) as error:
                 log.warning("unresolved attempts not asked for", extra={"why": str(error)})
                 pause = AGAIN_S
             await self._clock.sleep(pause)
 
     async def ask(self) -> None:
-        """Ask once for each unresolved attempt. Raises CentralUnavailable, CentralRejected, JournalUnavailable."""
+        """Ask once for each unresolved attempt. Raises CentralUnavailable when nobody is there, JournalUnavailable."""
         for record in await self._journal.unresolved():
-            state = await self._central.get_attempt(record.attempt_id)
+            try:
+                state = await self._central.get_attempt(record.attempt_id)
+            except CentralUnavailable as error:
+                if error.detail in ABSENT:
+                    raise
+                # The trouble of one attempt keeps no other waiting.
+                log.warning("not told of an attempt", extra={"attempt_id": record.attempt_id, "why": error.detail})
+                continue
             if resolution := RESOLUTIONS.get(state):
                 with contextlib.suppress(ValueError):  # a receipt that arrived meanwhile has resolved it, for good
                     await self._journal.resolve(record.attempt_id, resolution)

@@ -197,6 +197,28 @@ async def test_a_silent_centre_is_asked_again_soon(world: World, change_number: 
         await until_resolved(a, "at-a")
 
 
+async def test_an_attempt_that_the_centre_will_not_speak_of_keeps_no_other_waiting(
+    world: World, change_number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await torn_at_a(world, change_number)
+    async with world.a() as a:
+        for attempt_id in ("worse", "at-last"):
+            await a.journal.accept(attempt_id, "signing_password")
+            await a.journal.finish(attempt_id, "unknown", "outcome_unresolved")
+        asked = []
+
+        async def get_attempt(attempt_id: str) -> ReservationState:
+            asked.append(attempt_id)
+            if attempt_id == "at-last":
+                return ReservationState.USED
+            raise CentralUnavailable("denied")
+
+        monkeypatch.setattr(a.central, "get_attempt", get_attempt)
+        await a.resolution.ask()
+        assert asked == ["at-a", "worse", "at-last"]
+        assert await listed(a) == ["worse", "at-a"]
+
+
 async def test_a_receipt_that_comes_after_supersession_still_counts(world: World) -> None:
     async with power_cut(world.a()) as (a, card):
         await until_asked(a, "report_outcome")
