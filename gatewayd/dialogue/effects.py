@@ -1,4 +1,4 @@
-"""What the shell is to do. At most one effect of a step has a result, an event, and it comes last."""
+"""What the shell is to do. At most one effect of a step has a result to wait for, an event, and it comes last."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ class Effect(Enum):
     END_CONNECTION = auto()  # nothing: card reset, keys of the connection wiped, what runs on it is dropped
     WIPE_PIN = auto()  # nothing
     WIPE_SECRETS = auto()  # nothing
-    RECORD_OUTCOME = auto()  # nothing: the attempt's outcome is durable, its release queued where one is due
+    RECORD_OUTCOME = auto()  # OutcomeContradicted; else nothing: the journal has it, or will when it can be written

@@ -106,6 +106,10 @@ class IdleOver(Event):
 class AttemptOver(Event):
     """The limit of the whole attempt is over."""
 
+    def absorb(self, facts: Facts) -> Facts:
+        """See `Event`."""
+        return replace(facts, attempt_over=True)
+
 
 @dataclass(frozen=True, slots=True)
 class ResolveOver(Event):
@@ -138,19 +142,29 @@ class DrainAsked(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted(Event):
+class Result(Event):
+    """What came of an effect; the machine drops it when its step has been left, for it belongs to nothing then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted(Result):
     """The attempt may begin."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failed(Event):
+class Failed(Result):
     """An effect cannot be had, or was refused: the attempt ends with this reason."""
 
     reason: Reason
+    in_doubt: bool = False  # the centre had said in_doubt before
+
+    def absorb(self, facts: Facts) -> Facts:
+        """See `Event`."""
+        return replace(facts, in_doubt=facts.in_doubt or self.in_doubt)
 
 
 @dataclass(frozen=True, slots=True)
-class Torn(Event):
+class Torn(Result):
     """The card was lifted, or gave no usable answer, during a job that may be begun again."""
 
     def absorb(self, facts: Facts) -> Facts:
@@ -159,12 +173,12 @@ class Torn(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CardDifferent(Event):
+class CardDifferent(Result):
     """The card is another one than the one read at the start."""
 
 
 @dataclass(frozen=True, slots=True)
-class TriesRead(Event):
+class TriesRead(Result):
     """The card was read (again): so many tries of the user PIN are left."""
 
     tries: int
@@ -175,7 +189,7 @@ class TriesRead(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Begun(Event):
+class Begun(Result):
     """The centre gave the challenge of this attempt."""
 
     def absorb(self, facts: Facts) -> Facts:
@@ -184,7 +198,7 @@ class Begun(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PinAccepted(Event):
+class PinAccepted(Result):
     """The PIN is right and the statement is signed."""
 
     tries: int = 3  # a right entry restores the counter
@@ -195,7 +209,7 @@ class PinAccepted(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PinWrong(Event):
+class PinWrong(Result):
     """The PIN is wrong."""
 
     tries: int
@@ -206,7 +220,7 @@ class PinWrong(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PinLocked(Event):
+class PinLocked(Result):
     """The PIN is locked."""
 
     def absorb(self, facts: Facts) -> Facts:
@@ -224,7 +238,7 @@ class PinTorn(Torn):
 
 
 @dataclass(frozen=True, slots=True)
-class ReservationGranted(Event):
+class ReservationGranted(Result):
     """The reservation may be used."""
 
     expires_at: datetime.datetime
@@ -236,7 +250,7 @@ class ReservationGranted(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelOffered(Event):
+class ChannelOffered(Result):
     """The card answered INITIALIZE UPDATE: the next write number is asked for now."""
 
     def absorb(self, facts: Facts) -> Facts:
@@ -245,22 +259,22 @@ class ChannelOffered(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Authorized(Event):
+class Authorized(Result):
     """The centre authorised the write."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReservationUsed(Event):
+class ReservationUsed(Result):
     """The centre says used, and an earlier write of this attempt has a receipt: perhaps it was taken meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class IntentFailed(Event):
+class IntentFailed(Result):
     """The intent could not be made durable; nothing was sent to the card."""
 
 
 @dataclass(frozen=True, slots=True)
-class WriteAccepted(Event):
+class WriteAccepted(Result):
     """9000 with a receipt; durable, not yet judged."""
 
     counter_agrees: bool  # full, or could not be read
@@ -271,26 +285,26 @@ class WriteAccepted(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class WriteRefused(Event):
+class WriteRefused(Result):
     """A definite no; durable."""
 
 
 @dataclass(frozen=True, slots=True)
-class WriteNotSent(Event):
+class WriteNotSent(Result):
     """The card went before the RESET RETRY COUNTER was handed to it; durable."""
 
 
 @dataclass(frozen=True, slots=True)
-class WriteUnknown(Event):
+class WriteUnknown(Result):
     """No definite answer to the RESET RETRY COUNTER; durable."""
 
     def absorb(self, facts: Facts) -> Facts:
-        """See `Event`."""
-        return replace(facts, write_unknown=True)
+        """See `Event`: what the counter said after an earlier write is no word on this one."""
+        return replace(facts, write_unknown=True, counter_agrees=False)
 
 
 @dataclass(frozen=True, slots=True)
-class ResultNotDurable(Event):
+class ResultNotDurable(Result):
     """The card was changed perhaps, and the journal could not keep what came of it."""
 
     def absorb(self, facts: Facts) -> Facts:
@@ -299,12 +313,12 @@ class ResultNotDurable(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiptValid(Event):
+class ReceiptValid(Result):
     """The centre says that the card's receipt is genuine: the card is changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiptInvalid(Event):
+class ReceiptInvalid(Result):
     """The centre says that the receipt does not verify."""
 
     def absorb(self, facts: Facts) -> Facts:
@@ -313,7 +327,7 @@ class ReceiptInvalid(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CentralSilent(Event):
+class CentralSilent(Result):
     """The centre did not judge the receipt in time; the report goes on being delivered."""
 
     def absorb(self, facts: Facts) -> Facts:
@@ -322,5 +336,16 @@ class CentralSilent(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class LateReceipt(Event):
+class LateReceipt(Result):
     """The card's late answer to the RESET RETRY COUNTER came after all, with a receipt; durable, not yet judged."""
+
+    counter_agrees: bool  # as in `WriteAccepted`
+
+    def absorb(self, facts: Facts) -> Facts:
+        """See `Event`."""
+        return replace(facts, counter_agrees=self.counter_agrees)
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeContradicted(Result):
+    """The journal knows of a write, or of a doubt, that contradicts the outcome: it keeps nothing but "unknown"."""

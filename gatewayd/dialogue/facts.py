@@ -25,6 +25,7 @@ class Facts:
     writes: int = 0  # AuthorizeReset calls made; the number of the latest write
     write_unknown: bool = False  # a write of this attempt may have reached the card
     counter_agrees: bool = False  # after an accepted write the counter was full, or could not be read
+    attempt_over: bool = False  # the time for the whole attempt is over
     resolve_over: bool = False  # the time for resolving is over
     draining: bool = False  # the daemon is being stopped
     must_lift: bool = False  # the card on the reader cannot be used before it was lifted

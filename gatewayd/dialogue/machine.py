@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gatewayd.dialogue.effects import Effect
-from gatewayd.dialogue.events import Event, Failed, Input
+from gatewayd.dialogue.events import Event, Failed, Input, Result
 from gatewayd.dialogue.facts import Facts
 from gatewayd.dialogue.table import CANCELLABLE, HUMAN, LOOKS, TABLE, TAIL, End, Go, Rule, Step, When
 from gatewayd.dialogue.vocabulary import CardRequest, InputProblem, Outcome, Reason, State
@@ -56,12 +56,13 @@ class Dialogue:
     def receive(self, event: Event) -> tuple[Effect, ...]:
         """Take an event and return what to do, in order; at most the last has a result, the next event.
 
-        An input that the present view does not ask for changes nothing and is not remembered.
+        An input that the present view does not ask for changes nothing and is not remembered; nor is what came of an
+        effect that is not this step's.
         """
-        if isinstance(event, Input) and not self.takes(event):
+        rules = TABLE[self.step].get(_listed(self.step, event))
+        if (isinstance(event, Input) and not self.takes(event)) or (isinstance(event, Result) and not rules):
             return ()
         before, entries = self.shown, self.entries
-        rules = TABLE[self.step].get(_listed(self.step, event))
         self.facts = event.absorb(self.facts)
         effects = self._follow(_first(rules, self.facts), event) if rules else ()
         if self.shown != before or self.entries != entries:

@@ -159,6 +159,8 @@ def not_done(reason: Reason) -> End:
 
 
 UNRESOLVED = End(Outcome.UNKNOWN, Reason.OUTCOME_UNRESOLVED)
+# Before the outcome is shown; of "unknown" there is nothing left to take back.
+CORRECTION: tuple[Rule, ...] = (When(lambda facts: facts.outcome is not Outcome.UNKNOWN, UNRESOLVED),)
 RESOLVE_OR_END: tuple[Rule, ...] = (When(lambda facts: facts.may_write_again, Go(Step.RESOLVING)), UNRESOLVED)
 
 # What may end any early step. While the change may have been made, the machine turns "not done" into "unknown".
@@ -258,7 +260,7 @@ STEPS: Mapping[Step, Mapping[type[ev.Event], tuple[Rule, ...]]] = {
     },
     Step.AUTHORIZING: {
         ev.Authorized: (Go(Step.WRITING, (Effect.WRITE,)),),
-        ev.ReservationUsed: (Go(Step.JUDGING, (Effect.DELIVER_REPORT,)),),
+        ev.ReservationUsed: (Go(Step.JUDGING, (Effect.END_CONNECTION, Effect.DELIVER_REPORT)),),
     },
     Step.WRITING: {
         ev.IntentFailed: (not_done(Reason.JOURNAL_UNAVAILABLE),),
@@ -266,9 +268,10 @@ STEPS: Mapping[Step, Mapping[type[ev.Event], tuple[Rule, ...]]] = {
         ev.WriteRefused: (not_done(Reason.CARD_REFUSED),),
         ev.WriteNotSent: (
             When(lambda facts: facts.may_write_again and facts.write_unknown, Go(Step.RESOLVING)),
-            When(lambda facts: facts.may_write_again, Go(Step.PLACE_FOR_WRITE)),
+            When(lambda facts: facts.may_write_again and not facts.attempt_over, Go(Step.PLACE_FOR_WRITE)),
             When(lambda facts: not facts.client_present, not_done(Reason.CLIENT_GONE)),
             When(lambda facts: facts.draining, not_done(Reason.DRAINING)),
+            When(lambda facts: facts.attempt_over, not_done(Reason.TIMED_OUT)),
             not_done(Reason.CARD_UNREADABLE),
         ),
         ev.WriteUnknown: RESOLVE_OR_END,
@@ -294,8 +297,11 @@ STEPS: Mapping[Step, Mapping[type[ev.Event], tuple[Rule, ...]]] = {
         ev.CardLifted: (Go(Step.FINISHED),),
         ev.ReminderDue: (Go(Step.REMOVE_CARD),),
         ev.DrainAsked: (Go(Step.FINISHED),),
+        ev.OutcomeContradicted: CORRECTION,
     },
-    Step.FINISHED: {},
+    Step.FINISHED: {
+        ev.OutcomeContradicted: CORRECTION,
+    },
 }
 
 

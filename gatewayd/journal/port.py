@@ -95,11 +95,11 @@ class JournalPort(Protocol):
         """Record what became of write n and queue its report, in one commit; return the queued report."""
         ...
 
-    async def finish(self, attempt_id: str, outcome: str, reason: str | None, *, release: bool) -> None:
-        """Record the attempt's outcome and, with `release`, queue its release, in one commit.
+    async def finish(self, attempt_id: str, outcome: str, reason: str | None) -> None:
+        """Record the attempt's outcome and queue its release, where one is due, in one commit.
 
         A write that was handed to the card and has no result becomes unknown, and is reported so; with "not_done" that
-        is a ValueError, as is every outcome that contradicts the writes.
+        is a ValueError, as is every outcome that contradicts the writes, their receipts' verdicts or a doubt.
         """
         ...
 

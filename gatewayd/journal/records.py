@@ -112,14 +112,16 @@ def result(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, n: in
     return _queue(db, at, attempt_id, "report", n, what)
 
 
-def finish(
-    db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, outcome: str, reason: str | None, *, release: bool
-) -> None:
-    """Enter the attempt's outcome, once, and queue its release if the centre has heard of it.
+def finish(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, outcome: str, reason: str | None) -> None:
+    """Enter the attempt's outcome, once, and queue its release if the centre may have heard of it.
 
-    The outcome may not contradict the writes: *done* needs one that was done; *not done* one that is neither done, nor
-    unknown, nor handed to the card without a result, and a reservation without doubt. With any other outcome a write
-    without a result is unknown, and reported so.
+    The outcome may not contradict the writes: *done* needs one that was done, and whose receipt was not refused; *not
+    done* none that was done, is unknown or was handed to the card without a result, and a reservation without doubt.
+    With any other outcome a write without a result is unknown, and reported so. *Unknown* is resolved at once when a
+    receipt has been found valid by then.
+
+    A release says "not done" for each write without a report. After a report of *done* or *unknown* for the last write
+    it has nothing to say.
     """
     sql = "SELECT outcome, reason, begun_at, doubted_at FROM attempts WHERE attempt_id = ?"
     row = db.execute(sql, (attempt_id,)).fetchone()
@@ -132,17 +134,19 @@ def finish(
         return
     if outcome != "not_done":
         _close_open_writes(db, at, attempt_id)
-    writes = db.execute("SELECT outcome, intended_at FROM writes WHERE attempt_id = ?", (attempt_id,)).fetchall()
-    outcomes = {what for what, _ in writes}
-    in_air = any(what is None and intended_at is not None for what, intended_at in writes)
-    changed = bool(outcomes & {"done", "unknown"}) or in_air or doubted_at is not None
-    if (outcome == "done" and "done" not in outcomes) or (outcome == "not_done" and changed):
+    sql = "SELECT outcome, verdict, intended_at FROM writes WHERE attempt_id = ? ORDER BY n"
+    writes = db.execute(sql, (attempt_id,)).fetchall()
+    believed = any(what == "done" and verdict != "invalid" for what, verdict, _ in writes)
+    in_air = any(what is None and intended_at is not None for what, _, intended_at in writes)
+    changed_perhaps = in_air or doubted_at is not None or any(what in ("done", "unknown") for what, _, _ in writes)
+    if (outcome == "done" and not believed) or (outcome == "not_done" and changed_perhaps):
         raise ValueError("the outcome contradicts what became of the writes")
     sql = "UPDATE attempts SET outcome = ?, reason = ?, ended_at = ? WHERE attempt_id = ?"
     db.execute(sql, (outcome, reason, _text(at), attempt_id))
     _note(db, at, attempt_id, "finished", detail=outcome if reason is None else f"{outcome} {reason}")
-    _withdraw(db, at, attempt_id)
-    if release and begun_at is not None:
+    if outcome == "unknown" and any(verdict == "valid" for _, verdict, _ in writes):
+        resolve(db, at, attempt_id, "done")
+    if begun_at is not None and outcome != "done" and (not writes or writes[-1][0] in (None, "not_done")):
         _queue(db, at, attempt_id, "release")
 
 
@@ -161,17 +165,13 @@ def recover(db: sqlite3.Connection, at: datetime.datetime) -> list[Recovered]:
 
 def _recover_one(db: sqlite3.Connection, at: datetime.datetime, attempt_id: str, doubted: bool) -> Recovered:
     _close_open_writes(db, at, attempt_id)
-    sql = "SELECT outcome, verdict FROM writes WHERE attempt_id = ? ORDER BY n"
+    sql = "SELECT outcome, verdict FROM writes WHERE attempt_id = ?"
     writes = db.execute(sql, (attempt_id,)).fetchall()
-    outcomes = [outcome for outcome, _ in writes]
-    doubted = doubted or bool({"done", "unknown"} & set(outcomes))
+    doubted = doubted or any(what in ("done", "unknown") for what, _ in writes)
     # A receipt without a verdict says little after a restart: whether the counter agreed is forgotten. It is still
     # delivered, and its verdict resolves the attempt.
     outcome = "done" if ("done", "valid") in writes else "unknown" if doubted else "not_done"
-    # A release says "not done" for each write without a report. After a report of "done" or "unknown" for the last
-    # write it has nothing to say.
-    release = not outcomes or outcomes[-1] in (None, "not_done")
-    finish(db, at, attempt_id, outcome, None if outcome == "done" else RESTARTED, release=release)
+    finish(db, at, attempt_id, outcome, None if outcome == "done" else RESTARTED)
     return Recovered(attempt_id, outcome)
 
 

@@ -109,9 +109,9 @@ class Journal:
         what = records.Result(outcome, chaining_value, r_mac, status_word)
         return await self._commit(records.result, attempt_id, n, what)
 
-    async def finish(self, attempt_id: str, outcome: str, reason: str | None, *, release: bool) -> None:
+    async def finish(self, attempt_id: str, outcome: str, reason: str | None) -> None:
         """See `JournalPort`."""
-        await self._commit(records.finish, attempt_id, outcome, reason, release=release)
+        await self._commit(records.finish, attempt_id, outcome, reason)
 
     async def recover(self) -> list[Recovered]:
         """See `JournalPort`."""

@@ -22,7 +22,7 @@ from gatewayd.card.values import (
     WriteResult,
     WriteUnknown,
 )
-from gatewayd.central.port import Authorization, Refusal, Refused, Reservation, Verdict, WriteOutcome
+from gatewayd.central.port import Authorization, Refusal, Refused, Reservation, Verdict
 from gatewayd.dialogue import events as ev
 from gatewayd.errors import JournalUnavailable, LinkEnded
 from gatewayd.journal.port import OutboxItem
@@ -39,14 +39,14 @@ log = logging.getLogger(__name__)
 class Change:
     """The writes of one attempt, at most three; all of them set the same password."""
 
-    def __init__(self, attempt_id: str, ports: Ports, access: CardAccess, late_receipt: Callable[[], None]) -> None:
+    def __init__(self, attempt_id: str, ports: Ports, access: CardAccess, late_receipt: Callable[[bool], None]) -> None:
         self._attempt_id = attempt_id
         self._ports = ports
         self._access = access
         self._late_receipt = late_receipt
         self._offer: ChannelOffered | None = None
         self._keys: ChannelKeys | None = None
-        self._report: OutboxItem | None = None
+        self._receipt: OutboxItem | None = None  # the report of the latest write that the card said it had done
         self.password: Secret | None = None
 
     async def offer_channel(self, n: int, certificate: bytes, reservation: Reservation) -> ev.Event:
@@ -77,14 +77,10 @@ class Change:
         assert self._offer is not None
         answer = await self._ports.central.authorize_reset(self._attempt_id, n, self._offer.answer)
         if isinstance(answer, Refused):
-            if answer.why is Refusal.RESERVATION_USED and self._has_receipt:
+            if answer.why is Refusal.RESERVATION_USED and self._receipt is not None:
                 return ev.ReservationUsed()
             return ev.Failed(reason_of(answer.why))
         return self._authorized(answer)
-
-    @property
-    def _has_receipt(self) -> bool:
-        return self._report is not None and self._report.outcome == WriteOutcome.DONE.value
 
     def _authorized(self, answer: Authorization) -> ev.Event:
         self._keys = ChannelKeys(answer.external_authenticate, answer.s_enc, answer.s_mac)
@@ -101,7 +97,7 @@ class Change:
         result = await self._hand_over(n)
         log.info("write ended", extra={"n": n, "result": type(result).__name__})
         try:
-            self._report = await self._record(n, result)
+            report = await self._record(n, result)
         except JournalUnavailable:
             log.exception("result not durable")
             return ev.ResultNotDurable()
@@ -109,8 +105,9 @@ class Change:
         if not isinstance(result, WriteAccepted):  # whose report is delivered, and waited for, next
             self._ports.outbox.poke()
         match result:
-            case WriteAccepted(signing_password_tries=tries):
-                return ev.WriteAccepted(counter_agrees=tries in (FULL_COUNTER, None))
+            case WriteAccepted():
+                self._receipt = report
+                return ev.WriteAccepted(_counter_agrees(result))
             case WriteRefused():
                 return ev.WriteRefused()
             case WriteNotSent():
@@ -120,9 +117,9 @@ class Change:
 
     async def deliver_report(self) -> ev.Event:
         """Let the centre judge the card's receipt, now; the outbox goes on if it is silent."""
-        assert self._report is not None
-        acknowledged = await self._ports.outbox.deliver(self._report)
-        if acknowledged is None or acknowledged.verdict is Verdict.NONE:
+        assert self._receipt is not None
+        acknowledged = await self._ports.outbox.deliver(self._receipt)
+        if acknowledged is None:
             return ev.CentralSilent()
         return ev.ReceiptValid() if acknowledged.verdict is Verdict.VALID else ev.ReceiptInvalid()
 
@@ -190,6 +187,10 @@ class Change:
             log.exception("a late result is not durable; the write stays unknown")
             return
         if isinstance(result, WriteAccepted):
-            self._report = report
-            self._late_receipt()
+            self._receipt = report
+            self._late_receipt(_counter_agrees(result))
         self._ports.outbox.poke()
+
+
+def _counter_agrees(written: WriteAccepted) -> bool:
+    return written.signing_password_tries in (FULL_COUNTER, None)  # None: it could not be read, and says nothing

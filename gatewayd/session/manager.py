@@ -72,6 +72,8 @@ class Manager:
         except JournalUnavailable:
             log.exception("journal unavailable", extra={"attempt_id": session.attempt_id})
             self.session = None
+            # It may have become durable after all.
+            self._ports.outbox.finish_later(session.attempt_id, "not_done", Reason.JOURNAL_UNAVAILABLE.name.lower())
             return self._refused(session.attempt_id, Reason.JOURNAL_UNAVAILABLE)
         if not accepted:
             self.session = None
@@ -122,10 +124,16 @@ class Manager:
             return
         swapped = now.insertions != before.insertions
         if before.card_present and (swapped or not now.card_present):
-            self.card_left_behind = False
+            # Nobody saw a card go that was to be taken: as far as is known it lies there still, as after a restart of
+            # pcscd, and whoever comes next would type the PIN for it.
+            self.card_left_behind = now.card_present and (self.card_left_behind or self._blocks_with_card)
             self._tell(ev.CardLifted())
         if now.card_present and (swapped or not before.card_present):
             self._tell(ev.CardPlaced())
+
+    @property
+    def _blocks_with_card(self) -> bool:
+        return self.session is not None and self.session.blocks_with_card
 
     def _runs(self, attempt_id: str) -> bool:
         return self.session is not None and self.session.attempt_id == attempt_id
@@ -160,7 +168,7 @@ class Manager:
         return View(1, attempt_id, shown, None)
 
     def _make_session(self, attempt_id: str) -> Session:
-        def make_performer(late_receipt: Callable[[], None]) -> Performer:
+        def make_performer(late_receipt: Callable[[bool], None]) -> Performer:
             return Performer(attempt_id, self._ports, admit=self._admit, late_receipt=late_receipt)
 
         return Session(

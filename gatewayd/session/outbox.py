@@ -1,8 +1,13 @@
-"""Moves what the journal has queued to the centre, in order within an attempt, until the centre has recorded it."""
+"""Moves what the journal has queued to the centre, in order within an attempt, until the centre has recorded it.
+
+What comes before that is an attempt's outcome: it queues the release. One that the journal cannot take is kept here and
+entered as soon as the journal can be written.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import weakref
 from collections.abc import Callable
@@ -56,11 +61,30 @@ class Outbox:
         self._on_refused = on_refused
         self._on_moved = on_moved
         self._wake = asyncio.Event()
+        self._endings: dict[str, tuple[str, str | None]] = {}  # by attempt: outcome and reason that are not durable yet
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def poke(self) -> None:
         """Something was queued, or the centre was heard: try now."""
         self._wake.set()
+
+    async def finish(self, attempt_id: str, outcome: str, reason: str | None) -> None:
+        """Record an attempt's outcome, now or as soon as the journal can be written.
+
+        Raises ValueError when the journal knows what contradicts it.
+        """
+        try:
+            await self._journal.finish(attempt_id, outcome, reason)
+        except JournalUnavailable:
+            log.exception("outcome not durable; it is entered as soon as it can be")
+            self.finish_later(attempt_id, outcome, reason)
+        else:
+            self.poke()
+
+    def finish_later(self, attempt_id: str, outcome: str, reason: str | None) -> None:
+        """Record an attempt's outcome when the journal can be written again, if it knows the attempt then."""
+        self._endings[attempt_id] = (outcome, reason)
+        self.poke()
 
     async def deliver(self, item: OutboxItem) -> Acknowledged | None:
         """Send the item now, after what its attempt had queued before; None when the centre gave no answer.
@@ -70,10 +94,13 @@ class Outbox:
         """
         try:
             async with self._lock(item.attempt_id):
-                answers = await self._send_waiting(item.attempt_id)
+                try:
+                    answers = await self._send_waiting(item.attempt_id)
+                except JournalUnavailable:  # silence of the disk is none of the centre's: the item itself is at hand
+                    answers = {}
                 # Not among them: `run` was faster. The same content has the same answer and no second effect.
                 return answers.get(item.item_id) or await self._send(item)
-        except (CentralUnavailable, JournalUnavailable) as error:
+        except CentralUnavailable as error:
             log.warning("not delivered", extra={"attempt_id": item.attempt_id, "kind": item.kind, "why": str(error)})
             self.poke()
             return None
@@ -99,6 +126,7 @@ class Outbox:
         left = False
         self._on_moved()
         try:
+            await self._enter_endings()
             items = await self._journal.pending()
             for attempt_id in dict.fromkeys(item.attempt_id for item in items if not item.rejected):
                 try:
@@ -113,6 +141,19 @@ class Outbox:
         finally:
             self._on_moved()
         return left
+
+    async def _enter_endings(self) -> None:
+        """Enter what could not be. Raises JournalUnavailable, and keeps the rest."""
+        for attempt_id, (outcome, reason) in list(self._endings.items()):
+            try:
+                await self._journal.finish(attempt_id, outcome, reason)
+            except ValueError:
+                # An entry that had failed became durable after all, and says less than was known; or the attempt itself
+                # never became durable.
+                with contextlib.suppress(ValueError):
+                    await self._journal.finish(attempt_id, "unknown", "outcome_unresolved")
+            del self._endings[attempt_id]
+            log.info("outcome durable at last", extra={"attempt_id": attempt_id, "outcome": outcome})
 
     async def _send_waiting(self, attempt_id: str) -> dict[int, Acknowledged]:
         """Send what the attempt has queued, in order; return the centre's answers by item. The caller has the lock."""

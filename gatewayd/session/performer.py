@@ -15,7 +15,7 @@ from gatewayd.central.port import Begun, Refused, Reservation
 from gatewayd.dialogue import events as ev
 from gatewayd.dialogue.effects import Effect
 from gatewayd.dialogue.facts import Facts
-from gatewayd.dialogue.vocabulary import Outcome, Reason
+from gatewayd.dialogue.vocabulary import Reason
 from gatewayd.errors import (
     CardAbsent,
     CardProtocolError,
@@ -45,13 +45,12 @@ class Performer:
         ports: Ports,
         *,
         admit: Callable[[], Awaitable[Reason | None]],
-        late_receipt: Callable[[], None],
+        late_receipt: Callable[[bool], None],
     ) -> None:
         self._attempt_id = attempt_id
         self._ports = ports
         self._admit = admit
         self._access = CardAccess(ports)
-        self._told_central = False
         self._certificate = b""
         self._statement = b""
         self._signature = b""
@@ -59,8 +58,8 @@ class Performer:
         self.pin: Secret | None = None
         self.change = Change(attempt_id, ports, self._access, late_receipt)
 
-    async def at_once(self, effect: Effect, facts: Facts) -> None:
-        """Do an effect that has no result."""
+    async def at_once(self, effect: Effect, facts: Facts) -> ev.OutcomeContradicted | None:
+        """Do an effect that has no result to wait for; the outcome alone may meet with an objection."""
         match effect:
             case Effect.WIPE_PIN:
                 self._wipe_pin()
@@ -69,9 +68,10 @@ class Performer:
             case Effect.END_CONNECTION:
                 await self.change.end()
             case Effect.RECORD_OUTCOME:
-                await self._record_outcome(facts)
+                return await self._record_outcome(facts)
             case _:
                 raise AssertionError(f"{effect} has a result")
+        return None
 
     async def result_of(self, effect: Effect, facts: Facts) -> ev.Event:
         """Do an effect that has a result, and return it. Expected failures are events too."""
@@ -126,7 +126,6 @@ class Performer:
     async def do_begin(self, _: Facts) -> ev.Event:
         """Tell the centre of the attempt, durably known here before, and fetch what the card is to sign."""
         await self._ports.journal.begun(self._attempt_id)
-        self._told_central = True
         answer = await self._ports.central.begin_attempt(self._attempt_id)
         if isinstance(answer, Refused):
             return ev.Failed(reason_of(answer.why))
@@ -170,7 +169,10 @@ class Performer:
         tries = await self._access.run(lambda link: jpki.recount(link, certificate=certificate))
         if isinstance(tries, DifferentCard):
             return ev.CardDifferent()
-        return ev.TriesRead(tries) if tries else ev.PinLocked()
+        if not tries:  # by the entry whose answer was lost
+            self._ports.metrics.password_locked("user_pin")
+            return ev.PinLocked()
+        return ev.TriesRead(tries)
 
     async def do_check_reservation(self, _: Facts) -> ev.Event:
         """Show the centre the card's certificate and signature."""
@@ -178,7 +180,11 @@ class Performer:
         if isinstance(answer, Refused):
             return ev.Failed(reason_of(answer.why))
         if answer.in_doubt:
-            await self._ports.journal.doubted(self._attempt_id)
+            try:
+                await self._ports.journal.doubted(self._attempt_id)
+            except JournalUnavailable:
+                log.exception("doubt not durable")
+                return ev.Failed(Reason.JOURNAL_UNAVAILABLE, in_doubt=True)
         self._reservation = answer
         return ev.ReservationGranted(answer.expires_at, answer.in_doubt)
 
@@ -201,15 +207,15 @@ class Performer:
 
     # --- the tail ---------------------------------------------------------------------------------------------------
 
-    async def _record_outcome(self, facts: Facts) -> None:
+    async def _record_outcome(self, facts: Facts) -> ev.OutcomeContradicted | None:
         assert facts.outcome is not None
-        release = self._told_central and facts.outcome is not Outcome.DONE and not facts.write_unknown
         reason = facts.reason.name.lower() if facts.reason else None
         try:
-            await self._ports.journal.finish(self._attempt_id, facts.outcome.name.lower(), reason, release=release)
-        except (JournalUnavailable, ValueError):  # ValueError: the journal knows of a write that contradicts it
-            log.exception("outcome not durable; a restart closes the attempt from what is")
-        self._ports.outbox.poke()
+            await self._ports.outbox.finish(self._attempt_id, facts.outcome.name.lower(), reason)
+        except ValueError:
+            log.exception("the journal contradicts the outcome", extra={"outcome": facts.outcome.name.lower()})
+            return ev.OutcomeContradicted()
+        return None
 
     def _wipe_pin(self) -> None:
         if self.pin is not None:

@@ -33,7 +33,7 @@ class Session:
         self,
         attempt_id: str,
         *,
-        make_performer: Callable[[Callable[[], None]], Performer],
+        make_performer: Callable[[Callable[[bool], None]], Performer],
         card_present: bool,
         on_view: Callable[[], None],
         metrics: Metrics,
@@ -41,7 +41,7 @@ class Session:
     ) -> None:
         self.attempt_id = attempt_id
         self._dialogue = Dialogue(card_present=card_present)
-        self._performer = make_performer(lambda: self.tell(ev.LateReceipt()))
+        self._performer = make_performer(lambda counter_agrees: self.tell(ev.LateReceipt(counter_agrees)))
         self._on_view = on_view
         self._metrics = metrics
         self._clock = clock
@@ -137,8 +137,9 @@ class Session:
         if Effect.END_CONNECTION in effects and self._effect is not None:
             self._effect.cancel()  # what runs is not wanted any more; its connection ends below
         for effect in effects:
-            if effect in AT_ONCE:
-                await self._performer.at_once(effect, self._dialogue.facts)
+            if effect in AT_ONCE and (correction := await self._performer.at_once(effect, self._dialogue.facts)):
+                await self._take(correction)
+                return
         if Effect.RECORD_OUTCOME in effects:
             self._ended()
         self._publish()

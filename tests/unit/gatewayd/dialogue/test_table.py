@@ -55,7 +55,8 @@ EVENTS: list[ev.Event] = [
     ev.ReceiptValid(),
     ev.ReceiptInvalid(),
     ev.CentralSilent(),
-    ev.LateReceipt(),
+    ev.LateReceipt(counter_agrees=True),
+    ev.OutcomeContradicted(),
 ]
 
 FACTS = [
@@ -78,7 +79,7 @@ def listed(step: Step, event: ev.Event) -> tuple[object, ...]:
 
 def test_every_kind_of_event_is_tried() -> None:
     kinds = {kind for kind in vars(ev).values() if isinstance(kind, type) and issubclass(kind, ev.Event)}
-    assert {type(event) for event in EVENTS} == kinds - {ev.Event, ev.Input}
+    assert {type(event) for event in EVENTS} == kinds - {ev.Event, ev.Input, ev.Result}
 
 
 @pytest.mark.parametrize("step", Step)
@@ -223,6 +224,53 @@ def test_a_silent_centre_and_a_counter_that_disagrees_are_no_done() -> None:
         dialogue = at(Step.JUDGING, disagrees)
         dialogue.receive(ev.CentralSilent())
         assert dialogue.step is Step.RESOLVING
+
+
+def test_what_the_counter_said_of_one_write_is_no_word_on_the_next() -> None:
+    dialogue = at(Step.WRITING, Facts(card_present=True, writes=2, counter_agrees=True))  # as after the first write
+    for event in (ev.WriteUnknown(), ev.LateReceipt(counter_agrees=False), ev.CentralSilent()):
+        dialogue.receive(event)
+    assert dialogue.step is Step.RESOLVING
+    for event in (ev.LateReceipt(counter_agrees=True), ev.CentralSilent()):
+        dialogue.receive(event)
+    assert dialogue.facts.outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("step", [Step.REMOVE_CARD, Step.JUDGING])
+def test_a_result_that_comes_after_its_step_tells_nothing(step: Step) -> None:
+    facts = Facts(card_present=True, writes=1, counter_agrees=True)
+    for event in (ev.ReservationGranted(SOON, in_doubt=True), ev.LateReceipt(counter_agrees=False)):
+        dialogue = at(step, facts)
+        assert dialogue.receive(event) == ()
+        assert (dialogue.facts, dialogue.number) == (facts, NUMBER)
+
+
+def test_a_doubt_that_is_not_durable_is_still_a_doubt() -> None:
+    dialogue = at(Step.CHECKING, Facts(card_present=True))
+    assert dialogue.receive(ev.Failed(Reason.JOURNAL_UNAVAILABLE, in_doubt=True)) == TAIL
+    assert (dialogue.facts.outcome, dialogue.facts.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNRESOLVED)
+
+
+@pytest.mark.parametrize("said", [Outcome.DONE, Outcome.NOT_DONE])
+@pytest.mark.parametrize("step", [Step.REMOVE_CARD, Step.FINISHED])
+def test_what_the_journal_contradicts_is_unknown_and_recorded_so(step: Step, said: Outcome) -> None:
+    dialogue = at(step, Facts(card_present=step is Step.REMOVE_CARD, outcome=said))
+    assert dialogue.receive(ev.OutcomeContradicted()) == TAIL
+    assert dialogue.step is step
+    assert (dialogue.facts.outcome, dialogue.facts.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNRESOLVED)
+    assert dialogue.receive(ev.OutcomeContradicted()) == ()
+
+
+def test_an_attempt_whose_time_ended_during_a_write_is_not_begun_anew() -> None:
+    dialogue = at(Step.WRITING, Facts(card_present=True, writes=1))
+    for event in (ev.AttemptOver(), ev.WriteNotSent()):
+        dialogue.receive(event)
+    assert (dialogue.facts.outcome, dialogue.facts.reason) == (Outcome.NOT_DONE, Reason.TIMED_OUT)
+
+
+def test_no_connection_is_held_while_an_earlier_receipt_is_judged() -> None:
+    dialogue = at(Step.AUTHORIZING, Facts(card_present=True, writes=2, write_unknown=True))
+    assert dialogue.receive(ev.ReservationUsed()) == (Effect.END_CONNECTION, Effect.DELIVER_REPORT)
 
 
 def test_another_card_while_resolving_is_only_asked_to_be_lifted() -> None:

@@ -68,7 +68,7 @@ async def test_a_whole_attempt(journal: Journal) -> None:
     assert await journal.pending() == [item]
     await journal.acknowledged(item.item_id)
     assert await journal.pending() == []
-    await journal.finish(ATTEMPT, "done", None, release=False)
+    await journal.finish(ATTEMPT, "done", None)
 
     record = await journal.attempt(ATTEMPT)
     assert record is not None
@@ -95,12 +95,12 @@ async def test_an_id_is_accepted_once(journal: Journal) -> None:
 
 async def test_a_release_is_queued_only_for_an_id_the_centre_has_heard(journal: Journal) -> None:
     await journal.accept(ATTEMPT, "signing_password")
-    await journal.finish(ATTEMPT, "not_done", "cancelled", release=True)
+    await journal.finish(ATTEMPT, "not_done", "cancelled")
     assert await journal.pending() == []
 
     await start(journal, OTHER)
-    await journal.finish(OTHER, "not_done", "cancelled", release=True)
-    await journal.finish(OTHER, "not_done", "cancelled", release=True)
+    await journal.finish(OTHER, "not_done", "cancelled")
+    await journal.finish(OTHER, "not_done", "cancelled")
     (item,) = await journal.pending()
     assert (item.attempt_id, item.kind, item.n) == (OTHER, "release", 0)
     assert item.queued_at is not None
@@ -119,7 +119,7 @@ async def test_the_same_result_is_the_same_report(journal: Journal) -> None:
 async def test_unknown_may_become_definite_once(journal: Journal) -> None:
     await start(journal, writes=1)
     unknown = await journal.result(ATTEMPT, 1, "unknown")
-    await journal.finish(ATTEMPT, "unknown", "no_answer", release=False)
+    await journal.finish(ATTEMPT, "unknown", "no_answer")
     late = await done(journal)
     assert [item.item_id for item in await journal.pending()] == [unknown.item_id, late]
     with pytest.raises(ValueError, match="definite"):
@@ -138,7 +138,7 @@ async def test_a_write_that_was_not_handed_over_is_not_done_and_the_next_follows
     await journal.authorizing(ATTEMPT, 2)
     await journal.intend(ATTEMPT, 2)
     await done(journal, 2)
-    await journal.finish(ATTEMPT, "done", None, release=False)
+    await journal.finish(ATTEMPT, "done", None)
 
 
 async def test_nothing_goes_back(journal: Journal) -> None:
@@ -152,18 +152,18 @@ async def test_nothing_goes_back(journal: Journal) -> None:
     with pytest.raises(ValueError, match="never asked"):
         await journal.intend(ATTEMPT, 2)
     with pytest.raises(ValueError, match="contradicts"):
-        await journal.finish(ATTEMPT, "not_done", "internal", release=False)
+        await journal.finish(ATTEMPT, "not_done", "internal")
     await done(journal)
     with pytest.raises(ValueError, match="definite"):
         await journal.result(ATTEMPT, 1, "unknown")
     with pytest.raises(ValueError, match="another result"):
         await journal.result(ATTEMPT, 1, "done", chaining_value=CHAINING_VALUE[::-1], r_mac=R_MAC)
     with pytest.raises(ValueError, match="contradicts"):
-        await journal.finish(ATTEMPT, "not_done", "cancelled", release=False)
-    await journal.finish(ATTEMPT, "done", None, release=False)
+        await journal.finish(ATTEMPT, "not_done", "cancelled")
+    await journal.finish(ATTEMPT, "done", None)
     for outcome, reason in (("not_done", "cancelled"), ("unknown", "internal"), ("done", "cancelled")):
         with pytest.raises(ValueError, match="otherwise"):
-            await journal.finish(ATTEMPT, outcome, reason, release=False)
+            await journal.finish(ATTEMPT, outcome, reason)
     with pytest.raises(ValueError, match="has ended"):
         await journal.begun(ATTEMPT)
     with pytest.raises(ValueError, match="resolved"):
@@ -181,9 +181,9 @@ async def test_no_effect_without_intent(journal: Journal, outcome: str) -> None:
 async def test_no_claim_without_a_write(journal: Journal) -> None:
     await start(journal)
     with pytest.raises(ValueError, match="contradicts"):
-        await journal.finish(ATTEMPT, "done", None, release=False)
+        await journal.finish(ATTEMPT, "done", None)
     with pytest.raises(ValueError, match="no such"):
-        await journal.finish(OTHER, "not_done", "cancelled", release=False)
+        await journal.finish(OTHER, "not_done", "cancelled")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ async def test_an_unknown_attempt_is_listed_until_it_is_resolved(journal: Journa
     for attempt_id in (OTHER, ATTEMPT):
         await start(journal, attempt_id, writes=1)
         await journal.result(attempt_id, 1, "unknown")
-        await journal.finish(attempt_id, "unknown", "no_answer", release=False)
+        await journal.finish(attempt_id, "unknown", "no_answer")
     assert [record.attempt_id for record in await journal.unresolved()] == [OTHER, ATTEMPT]
     await journal.resolve(OTHER, "not_done")
     await journal.resolve(OTHER, "not_done")
@@ -221,23 +221,29 @@ async def test_an_unknown_attempt_is_listed_until_it_is_resolved(journal: Journa
     assert left.attempt_id == ATTEMPT
 
 
+async def refuse(journal: Journal, item_id: int, how: str) -> None:
+    if how == "rejected":
+        await journal.rejected(item_id, "failed_precondition")
+    else:
+        await journal.acknowledged(item_id, "invalid")
+
+
 @pytest.mark.parametrize("how", ["invalid", "rejected"])
-@pytest.mark.parametrize("when", ["before the outcome", "after the outcome"])
-async def test_a_claim_whose_receipt_is_refused_is_withdrawn(journal: Journal, how: str, when: str) -> None:
+async def test_a_refused_receipt_is_no_ground_for_done(journal: Journal, how: str) -> None:
+    await start(journal, writes=1)
+    await refuse(journal, await done(journal), how)
+    with pytest.raises(ValueError, match="contradicts"):
+        await journal.finish(ATTEMPT, "done", None)
+    await journal.finish(ATTEMPT, "unknown", "outcome_unresolved")
+    assert [record.attempt_id for record in await journal.unresolved()] == [ATTEMPT]
+
+
+@pytest.mark.parametrize("how", ["invalid", "rejected"])
+async def test_a_claim_whose_receipt_is_refused_is_withdrawn(journal: Journal, how: str) -> None:
     await start(journal, writes=1)
     item_id = await done(journal)
-
-    async def refuse() -> None:
-        if how == "rejected":
-            await journal.rejected(item_id, "failed_precondition")
-        else:
-            await journal.acknowledged(item_id, "invalid")
-
-    if when == "before the outcome":
-        await refuse()
-    await journal.finish(ATTEMPT, "done", None, release=False)
-    if when == "after the outcome":
-        await refuse()
+    await journal.finish(ATTEMPT, "done", None)
+    await refuse(journal, item_id, how)
     (record,) = await journal.unresolved()
     assert (record.outcome, record.reason, record.resolution) == ("unknown", "outcome_unresolved", None)
     events = [(entry.event, entry.n, entry.detail) for entry in await journal.timeline(ATTEMPT)]
@@ -253,14 +259,14 @@ async def test_a_refused_receipt_beside_a_good_one_withdraws_nothing(journal: Jo
     await journal.authorizing(ATTEMPT, 2)
     await journal.intend(ATTEMPT, 2)
     await journal.acknowledged(await done(journal, 2), "valid")
-    await journal.finish(ATTEMPT, "done", None, release=False)
+    await journal.finish(ATTEMPT, "done", None)
     assert await journal.unresolved() == []
 
 
 async def test_a_valid_receipt_resolves_whatever_was_said_before(journal: Journal) -> None:
     await start(journal, writes=1)
     await journal.result(ATTEMPT, 1, "unknown")
-    await journal.finish(ATTEMPT, "unknown", "outcome_unresolved", release=False)
+    await journal.finish(ATTEMPT, "unknown", "outcome_unresolved")
     await journal.resolve(ATTEMPT, "closed_unknown")
     await journal.acknowledged(await done(journal), "valid")
     record = await journal.attempt(ATTEMPT)
@@ -268,12 +274,30 @@ async def test_a_valid_receipt_resolves_whatever_was_said_before(journal: Journa
     assert (record.outcome, record.resolution) == ("unknown", "done")
 
 
+async def test_a_receipt_found_valid_before_the_end_resolves_what_ends_unknown(journal: Journal) -> None:
+    await start(journal, writes=1)
+    await journal.acknowledged(await done(journal), "valid")
+    await journal.finish(ATTEMPT, "unknown", "outcome_unresolved")
+    record = await journal.attempt(ATTEMPT)
+    assert record is not None
+    assert (record.outcome, record.resolution) == ("unknown", "done")
+    assert await journal.unresolved() == []
+
+
+async def test_a_write_that_was_asked_for_and_not_made_is_released_behind_an_unknown_one(journal: Journal) -> None:
+    await start(journal, writes=1)
+    await journal.result(ATTEMPT, 1, "unknown")
+    await journal.authorizing(ATTEMPT, 2)
+    await journal.finish(ATTEMPT, "unknown", "outcome_unresolved")
+    assert [(item.kind, item.n) for item in await journal.pending()] == [("report", 1), ("release", 0)]
+
+
 async def test_attempts_are_listed_newest_first_and_in_pages(journal: Journal) -> None:
     ids = [f"00000000-0000-4000-8000-{number:012}" for number in range(5)]
     for attempt_id in ids:
         await start(journal, attempt_id)
         outcome = "unknown" if attempt_id in ids[1:3] else "not_done"
-        await journal.finish(attempt_id, outcome, "cancelled", release=False)
+        await journal.finish(attempt_id, outcome, "cancelled")
 
     async def listed(before: str | None, *, unresolved_only: bool = False) -> list[str]:
         records = await journal.attempts(unresolved_only=unresolved_only, limit=2, before=before)
@@ -291,7 +315,7 @@ async def test_the_timeline_tells_every_durable_step(journal: Journal) -> None:
     await start(journal, writes=1)
     await journal.result(ATTEMPT, 1, "not_done", status_word=0x6985)
     await journal.doubted(ATTEMPT)
-    await journal.finish(ATTEMPT, "unknown", "outcome_unresolved", release=True)
+    await journal.finish(ATTEMPT, "unknown", "outcome_unresolved")
     report, release = await journal.pending()
     await journal.acknowledged(report.item_id)
     await journal.rejected(release.item_id, "withheld")
@@ -325,7 +349,7 @@ async def test_a_rejected_item_stays_and_is_marked(journal: Journal) -> None:
 
 async def test_an_attempt_that_ends_with_a_write_in_the_air_reports_it_as_unknown(journal: Journal) -> None:
     await start(journal, writes=1)
-    await journal.finish(ATTEMPT, "unknown", "journal_unavailable", release=False)
+    await journal.finish(ATTEMPT, "unknown", "journal_unavailable")
     (item,) = await journal.pending()
     assert (item.kind, item.n, item.outcome) == ("report", 1, "unknown")
 
@@ -335,8 +359,8 @@ async def test_a_doubtful_reservation_is_never_not_done(journal: Journal) -> Non
     await journal.doubted(ATTEMPT)
     await journal.doubted(ATTEMPT)
     with pytest.raises(ValueError, match="contradicts"):
-        await journal.finish(ATTEMPT, "not_done", "cancelled", release=True)
-    await journal.finish(ATTEMPT, "unknown", "cancelled", release=True)
+        await journal.finish(ATTEMPT, "not_done", "cancelled")
+    await journal.finish(ATTEMPT, "unknown", "cancelled")
     assert [record.attempt_id for record in await journal.unresolved()] == [ATTEMPT]
 
 
@@ -408,7 +432,7 @@ async def test_recovery(
 
 async def test_recovery_leaves_what_has_ended(journal: Journal) -> None:
     await start(journal)
-    await journal.finish(ATTEMPT, "not_done", "cancelled", release=False)
+    await journal.finish(ATTEMPT, "not_done", "cancelled")
     assert await journal.recover() == []
 
 
@@ -452,7 +476,7 @@ async def test_the_log_keeps_its_length_and_a_power_cut_finds_every_entry(
     async with asyncio.timeout(5):
         while log.read_bytes() != bytes(LOG_RESERVE):
             await asyncio.sleep(0.001)
-    await journal.finish(ATTEMPT, "done", None, release=False)
+    await journal.finish(ATTEMPT, "done", None)
     assert log.stat().st_size == LOG_RESERVE
     last = await as_found("ended")
     record = await last.attempt(ATTEMPT)
@@ -465,7 +489,7 @@ async def test_the_timeline_grows_with_every_step_and_never_changes(journal: Jou
     await start(journal, writes=1)
     item_id = await done(journal)
     await journal.acknowledged(item_id)
-    await journal.finish(ATTEMPT, "done", None, release=True)
+    await journal.finish(ATTEMPT, "done", None)
     await journal.close()
     connection = sqlite3.connect(path)
     events = [row[0] for row in connection.execute("SELECT event FROM timeline ORDER BY event_id")]

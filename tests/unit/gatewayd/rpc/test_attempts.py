@@ -118,7 +118,7 @@ async def test_pages_of_attempts(daemon: Daemon) -> None:
     ids = [f"00000000-0000-4000-8000-{number:012}" for number in range(53)]
     for attempt_id in ids:
         await journal.accept(attempt_id, "signing_password")
-        await journal.finish(attempt_id, "unknown" if attempt_id == ids[7] else "not_done", "cancelled", release=False)
+        await journal.finish(attempt_id, "unknown" if attempt_id == ids[7] else "not_done", "cancelled")
     first = await listed(daemon)
     assert [attempt.attempt_id for attempt in first.attempts] == ids[:2:-1]
     second = await listed(daemon, page_token=first.next_page_token)

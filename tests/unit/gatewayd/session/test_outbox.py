@@ -230,7 +230,8 @@ async def test_no_release_follows_a_rejected_report(running: Rig, together: bool
     item = await written(rig, FIRST, "unknown")
     if not together:
         await rig.outbox.deliver(item)
-    await rig.journal.finish(FIRST, "unknown", "internal", release=True)
+    await rig.journal.authorizing(FIRST, 2)
+    await rig.journal.finish(FIRST, "unknown", "internal")
     rig.outbox.poke()
     await rig.until_empty()
     assert [kind for _, kind, *_ in rig.centre.heard] == ["report"]
@@ -240,7 +241,7 @@ async def test_no_release_follows_a_rejected_report(running: Rig, together: bool
 async def test_a_release_follows_its_reports(running: Rig) -> None:
     rig = running
     await written(rig, FIRST, "not_done")
-    await rig.journal.finish(FIRST, "not_done", "cancelled", release=True)
+    await rig.journal.finish(FIRST, "not_done", "cancelled")
     rig.outbox.poke()
     await rig.until_empty()
     assert [kind for _, kind, *_ in rig.centre.heard] == ["report", "release"]
@@ -284,15 +285,60 @@ async def test_a_journal_that_cannot_forget_does_not_hide_the_verdict(
     with monkeypatch.context() as patch:
         patch.setattr(rig.journal, "acknowledged", broken)
         assert await rig.outbox.deliver(item) == USED
-    assert await rig.left() == [item]
-    with monkeypatch.context() as patch:
         patch.setattr(rig.journal, "pending", broken)
-        assert await rig.outbox.deliver(item) is None
+        assert await rig.outbox.deliver(item) == USED
+    assert await rig.left() == [item]
     rig.centre.failures[FIRST] = CentralRejected("invalid_argument")
     with monkeypatch.context() as patch:
         patch.setattr(rig.journal, "rejected", broken)
         assert await rig.outbox.deliver(item) is not None
     assert await rig.left() == [item]
+
+
+async def test_an_outcome_that_the_journal_cannot_take_is_entered_when_it_can(
+    running: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise JournalUnavailable("full")
+
+    rig = running
+    await rig.journal.accept(FIRST, "signing_password")
+    await rig.journal.begun(FIRST)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.journal, "finish", broken)
+        await rig.outbox.finish(FIRST, "not_done", "cancelled")
+        await rig.until_resting()
+    await rig.clock.advance(CAP_S)
+
+    async def released() -> bool:
+        return [kind for _, kind, *_ in rig.centre.heard] == ["release"]
+
+    await rig.until(released)
+    record = await rig.journal.attempt(FIRST)
+    assert record is not None
+    assert (record.outcome, record.reason) == ("not_done", "cancelled")
+
+
+async def test_an_outcome_kept_too_long_says_no_more_than_the_journal(running: Rig) -> None:
+    rig = running
+    await written(rig, FIRST, "unknown")
+    rig.outbox.finish_later(FIRST, "not_done", "journal_unavailable")
+    rig.outbox.finish_later(SECOND, "not_done", "journal_unavailable")  # which the journal never took
+
+    async def ended() -> bool:
+        record = await rig.journal.attempt(FIRST)
+        return record is not None and record.outcome == "unknown"
+
+    await rig.until(ended)
+    await rig.until_empty()
+    assert rig.outbox._endings == {}
+    assert await rig.journal.attempt(SECOND) is None
+
+
+async def test_an_outcome_that_the_journal_contradicts_is_refused(rig: Rig) -> None:
+    await written(rig, FIRST, "unknown")
+    with pytest.raises(ValueError, match="contradicts"):
+        await rig.outbox.finish(FIRST, "not_done", "cancelled")
 
 
 async def test_the_loop_outlives_a_journal_that_fails(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ import pytest
 from gatewayd.central.port import Refusal, ReservationState
 from gatewayd.dialogue.events import ClientGone
 from gatewayd.dialogue.vocabulary import CardRequest, InputProblem, Outcome, Reason, State
-from gatewayd.errors import CentralRejected, CentralUnavailable
+from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavailable
 from gatewayd.session.manager import AttemptKnown
+from gatewayd.session.session import Session
 from gatewayd.session.view import View
 from tests.fakes.kiosk import NEW_PASSWORD, PIN, Citizen, Kiosk, references
 
@@ -168,6 +169,61 @@ async def test_in_doubt_a_cancel_is_no_not_done(kiosk: Kiosk) -> None:
     assert last.shown.outcome is Outcome.UNKNOWN
 
 
+async def test_a_doubt_that_the_journal_cannot_take_is_no_not_done(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_: str) -> None:
+        raise JournalUnavailable("full")
+
+    monkeypatch.setattr(kiosk.journal, "doubted", full)
+    last = await Citizen(kiosk, kiosk.card(in_doubt=True)).do(await kiosk.open())
+    assert (last.shown.outcome, last.shown.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNRESOLVED)
+
+
+async def test_a_cancel_while_the_doubt_is_entered_says_what_the_journal_says(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubted = kiosk.journal.doubted
+    session = await kiosk.open()
+
+    async def doubted_and_cancelled(attempt_id: str) -> None:
+        await doubted(attempt_id)
+        session.submit_cancel(session.view.number)
+
+    monkeypatch.setattr(kiosk.journal, "doubted", doubted_and_cancelled)
+    last = await Citizen(kiosk, kiosk.card(in_doubt=True)).do(session)
+    record = await kiosk.journal.attempt("attempt-1")
+    assert record is not None
+    assert (last.shown.outcome, record.outcome) == (Outcome.UNKNOWN, "unknown")
+    said = {"outcome": "unknown", "reason": "outcome_unresolved"}
+    assert kiosk.metrics.registry.get_sample_value("gatewayd_attempts_total", said) == 1
+    assert kiosk.metrics.registry.get_sample_value("gatewayd_attempts_total", said | {"outcome": "not_done"}) is None
+
+
+async def test_a_receipt_that_the_centre_took_meanwhile_ends_done(kiosk: Kiosk) -> None:
+    """In doubt a silent centre is no done; when the card is placed again, the centre says that it knows."""
+
+    class Waiting(Citizen):
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            if view.shown.state is not State.RESOLVING:
+                super().answer(session, view)
+            elif kiosk.reader.card is not None:
+                kiosk.reader.remove()
+                kiosk.central.failures.clear()
+
+    kiosk.central.failures["report_outcome"] = CentralUnavailable("deadline")
+    citizen = Waiting(kiosk, kiosk.card(in_doubt=True))
+    session = await kiosk.open()
+    doing = asyncio.create_task(citizen.do(session))
+    await kiosk.until(lambda: session.view.shown.state is State.RESOLVING and kiosk.reader.card is None)
+    await kiosk.settled()
+    kiosk.reader.insert(citizen.card)
+    last = await doing
+    assert last.shown.outcome is Outcome.DONE
+    assert len([one for one in kiosk.reader.exchanges if one.command[:2] == b"\x04\x2c"]) == 1
+    assert kiosk.reader.current is None
+
+
 @pytest.mark.parametrize("state", [State.WAITING_FOR_CARD, State.ENTER_USER_PIN, State.ENTER_NEW_PASSWORD])
 @pytest.mark.parametrize("gone", [False, True])
 async def test_cancel_and_client_gone_while_a_person_is_asked(kiosk: Kiosk, state: State, gone: bool) -> None:
@@ -268,12 +324,15 @@ async def test_another_card_gets_no_counted_command(kiosk: Kiosk, state: State) 
     citizen.check(last)
 
 
-async def test_only_one_attempt_at_a_time_and_the_card_must_go(kiosk: Kiosk) -> None:
-    class Forgetful(Citizen):
-        def answer(self, session, view):  # type: ignore[no-untyped-def]
-            if view.shown.state is not State.REMOVE_CARD:
-                super().answer(session, view)
+class Forgetful(Citizen):
+    """Leaves the card behind."""
 
+    def answer(self, session: Session, view: View) -> None:
+        if view.shown.state is not State.REMOVE_CARD:
+            super().answer(session, view)
+
+
+async def test_only_one_attempt_at_a_time_and_the_card_must_go(kiosk: Kiosk) -> None:
     session = await kiosk.open()
     refused = await kiosk.manager.open("attempt-2")
     assert isinstance(refused, View)
@@ -291,6 +350,26 @@ async def test_only_one_attempt_at_a_time_and_the_card_must_go(kiosk: Kiosk) -> 
     assert last.shown.outcome is Outcome.DONE
     with pytest.raises(AttemptKnown):
         await kiosk.manager.open("attempt-1")
+
+
+async def test_a_card_that_pcscd_lost_sight_of_still_has_to_go(kiosk: Kiosk) -> None:
+    """After a restart of pcscd it looks like a new card; the next citizen must not type a PIN for it."""
+    session = await kiosk.open()
+    citizen = Forgetful(kiosk, kiosk.card())
+    doing = asyncio.create_task(citizen.do(session))
+    await kiosk.until(lambda: session.view.shown.state is State.REMOVE_CARD)
+    for attempt_id in ("attempt-2", "attempt-3"):
+        kiosk.reader.lose_service()
+        await asyncio.sleep(0)
+        kiosk.reader.restore()
+        await kiosk.until(lambda: kiosk.manager.session is None)
+        refused = await kiosk.manager.open(attempt_id)
+        assert isinstance(refused, View)
+        assert refused.shown.reason is Reason.CARD_LEFT_BEHIND
+    assert (await doing).shown.outcome is Outcome.DONE
+    kiosk.reader.remove()
+    await kiosk.until(lambda: not kiosk.manager.card_left_behind)
+    await kiosk.open("attempt-4")
 
 
 async def test_a_drain_refuses_new_attempts_and_ends_the_running_one(kiosk: Kiosk) -> None:
