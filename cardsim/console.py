@@ -56,5 +56,8 @@ def refusals() -> Iterator[None]:
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
-    typer.echo(f"cardsim: {error}", err=True)
+    told = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        told = ": ".join(filter(None, (error.filename, error.strerror)))
+    typer.echo(f"cardsim: {told}", err=True)
     raise typer.Exit(code) from None

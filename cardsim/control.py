@@ -167,7 +167,7 @@ def call(path: Path, request: Request) -> Answer:
             with connection.makefile("rb") as stream:
                 line = stream.readline()
     except OSError as error:
-        raise UnreachableError(f"no simulator answers on {path}: {error}") from error
+        raise UnreachableError(f"no simulator answers on {path}: {error.strerror or error}") from error
     if not line:
         raise UnreachableError(f"the simulator on {path} closed the connection")
     answer: Answer = msgspec.json.decode(line, type=dict[str, Any])

@@ -226,7 +226,9 @@ def load(path: Path) -> list[Fault]:
     """Read a script, TOML with one [[fault]] table for each. Raises FaultError."""
     try:
         return msgspec.toml.decode(path.read_bytes(), type=_ScriptFile).fault
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:
+        raise FaultError(f"{path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
         raise FaultError(f"{path}: {error}") from error
 
 

@@ -103,7 +103,9 @@ def load(path: Path) -> Memory:
         if stored.format != FORMAT:
             raise StoreError(f"{path}: format {stored.format} is not {FORMAT}")
         return _restore(stored)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
         raise StoreError(f"{path}: {error}") from error
 
 

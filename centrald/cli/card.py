@@ -37,7 +37,9 @@ def register(
 
     try:
         text = sys.stdin.read() if str(entry) == "-" else entry.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{entry}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{entry}: {error}") from error
     cards = registry.parse(text)
 

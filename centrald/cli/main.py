@@ -124,7 +124,10 @@ def main() -> None:
         _fail(str(error), Exit.REFUSED)
     except ConfigError as error:
         _fail(str(error), Exit.CONFIGURATION)
-    except (CentralError, TimeoutError, OSError) as error:
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(where + (error.strerror or str(error) or type(error).__name__), Exit.FAILURE)
+    except CentralError as error:
         _fail(str(error) or type(error).__name__, Exit.FAILURE)
 
 

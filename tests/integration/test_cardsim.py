@@ -187,4 +187,4 @@ def test_run_without_a_card(tmp_path: Path) -> None:
         *("run", tmp_path / "none.json", "--slot", "a=1", "--control", tmp_path / "c", "--ledger", tmp_path / "l")
     )
     assert refusal.returncode == REFUSED
-    assert "none.json" in refusal.stderr
+    assert refusal.stderr == f"cardsim: {tmp_path / 'none.json'}: No such file or directory\n"

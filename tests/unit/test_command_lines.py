@@ -72,6 +72,7 @@ def test_a_full_disk_is_told(program: str) -> None:
     assert ended.returncode not in (0, ExitCode.USAGE)
     assert ended.stderr.startswith(f"{program}: ")
     assert "No space left on device" in ended.stderr
+    assert "Errno" not in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
