@@ -26,6 +26,7 @@ from gatewayd.clock import Clock
 from gatewayd.config import Config
 from gatewayd.errors import ConfigError
 from gatewayd.journal.store import Journal
+from gatewayd.logs import tell_loop_fault
 from gatewayd.metrics import Metrics
 from gatewayd.notify import notify
 from gatewayd.reader.hooks import LOCK_FAILURE_REASONS, ReaderHooks
@@ -58,9 +59,14 @@ async def serve(config: Config, clock: Clock, reread: Callable[[], Config]) -> N
 
     Raises ConfigError or JournalUnavailable when it cannot start, and an ExceptionGroup when a background task died.
     """
+    asyncio.get_running_loop().set_exception_handler(tell_loop_fault)
     signals = Signals()
-    signals.listen()
+    with signals.heard():
+        await _serve(config, clock, reread, signals)
 
+
+async def _serve(config: Config, clock: Clock, reread: Callable[[], Config], signals: Signals) -> None:
+    """Run the daemon until it is told to stop; raises as `serve` does."""
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         stack.enter_context(only_instance(Path(config.api.socket), "api"))
         stack.enter_context(only_instance(Path(config.operators.socket), "operators"))
@@ -161,12 +167,24 @@ class Signals:
         self.hurry = asyncio.Event()  # the second one
         self.reload = asyncio.Event()  # SIGHUP; cleared by whoever reloads
 
-    def listen(self) -> None:
-        """Take the signals on the running loop."""
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Take the signals on the running loop, and ignore them for the rest of the process's life.
+
+        A closed loop gives its signals their defaults back: one more of them would then kill a daemon that has done all
+        its work, and its exit code would say so.
+        """
         loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)  # lets every other signal wake the loop as well
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop_asked)
-        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._stop_asked))
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _stop_asked(self) -> None:
         if self.stop.is_set():

@@ -1,7 +1,12 @@
-"""Log lines: one JSON object a line on standard error, with the attempt's id in each line that belongs to one."""
+"""Log lines: one JSON object a line on standard error, with the attempt's id in each line that belongs to one.
+
+The kiosk's screen writes lines of this form with a formatter of its own (`jpki_kiosk.logs`): programs that meet over a
+socket alone share no code for thirty lines. One test holds both to the same rules.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import datetime
 import json
@@ -9,6 +14,7 @@ import logging
 import logging.handlers
 import queue
 import sys
+from typing import Any
 
 attempt_id: contextvars.ContextVar[str] = contextvars.ContextVar("attempt_id", default="")
 
@@ -49,6 +55,11 @@ def _places(error: BaseException | None) -> list[str]:
         places.append(f"{type(error).__name__} at {where}")
         error = error.__cause__ or error.__context__
     return places
+
+
+def tell_loop_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody awaited, in place of the loop's own handler, which shows an exception's text."""
+    logging.getLogger("asyncio").error(context["message"], exc_info=context.get("exception"))
 
 
 class _AttemptFilter(logging.Filter):

@@ -1,8 +1,11 @@
-"""What the card's jobs return. Expected answers are values; only the unexpected is an exception."""
+"""What the card's jobs return. Expected answers are values; only the unexpected is an exception.
+
+No text shows what would tell of the citizen or of the password: certificate, signature and receipt.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from gatewayd.secret import Secret
@@ -20,7 +23,7 @@ class Unfit(Enum):
 class CardFacts:
     """What READING_CARD learnt. The user certificate is the card's identity from here on."""
 
-    user_certificate: bytes  # DER
+    user_certificate: bytes = field(repr=False)  # DER
     user_pin_tries: int  # EF 0018, 0-3
     signing_password_tries: int  # EF 001B, 0-5
 
@@ -34,7 +37,7 @@ class DifferentCard:
 class PinAccepted:
     """VERIFY said 9000, and the statement is signed."""
 
-    signature: bytes  # RSA-2048, 256 bytes
+    signature: bytes = field(repr=False)  # RSA-2048, 256 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,8 @@ class ChannelKeys:
 class WriteAccepted:
     """The card said 9000 with an 8-byte R-MAC: the receipt, for the centre to judge."""
 
-    chaining_value: bytes  # 16 bytes
-    r_mac: bytes  # 8 bytes
+    chaining_value: bytes = field(repr=False)  # 16 bytes
+    r_mac: bytes = field(repr=False)  # 8 bytes
     signing_password_tries: int | None  # counter read afterwards; None when it could not be read
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -86,10 +86,10 @@ class WriteOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The card's own receipt."""
+    """The card's own receipt. With the card's keys it would tell a right guess of the password: no text shows it."""
 
-    chaining_value: bytes  # 16 bytes
-    r_mac: bytes  # 8 bytes
+    chaining_value: bytes = field(repr=False)  # 16 bytes
+    r_mac: bytes = field(repr=False)  # 8 bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Names of outcomes and reasons are those of the gateway proto without prefix, in 
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -34,8 +34,8 @@ class OutboxItem:
     kind: str
     n: int = 0  # report: 1-3
     outcome: str = ""  # report: "done", "not_done", "unknown"
-    chaining_value: bytes = b""  # report of done: 16 bytes
-    r_mac: bytes = b""  # report of done: 8 bytes
+    chaining_value: bytes = field(default=b"", repr=False)  # report of done: 16 bytes
+    r_mac: bytes = field(default=b"", repr=False)  # report of done: 8 bytes
     status_word: int = 0  # report of not_done
     queued_at: datetime.datetime | None = None
     rejected: str = ""  # the status code with which the centre refused it for good; "" while it may be sent

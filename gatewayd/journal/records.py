@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gatewayd.journal.port import AttemptRecord, OutboxItem, Recovered, TimelineRecord
 
@@ -32,8 +32,8 @@ class Result:
     """What became of one write, and what the card proved."""
 
     outcome: str
-    chaining_value: bytes = b""
-    r_mac: bytes = b""
+    chaining_value: bytes = field(default=b"", repr=False)
+    r_mac: bytes = field(default=b"", repr=False)
     status_word: int = 0
 
     def __post_init__(self) -> None:

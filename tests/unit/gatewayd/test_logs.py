@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import logging
 import sys
 
-from gatewayd.logs import JsonFormatter
+import pytest
+
+import gatewayd.logs
+import jpki_kiosk.logs
+from gatewayd.logs import tell_loop_fault
 
 PLANTED = "PLANTED9SECRET77"
+
+
+@pytest.fixture(params=[gatewayd.logs.JsonFormatter, jpki_kiosk.logs.JsonFormatter], ids=["daemon", "screen"])
+def formatter(request: pytest.FixtureRequest) -> type[gatewayd.logs.JsonFormatter]:
+    """Both programs' own, held to the same rules."""
+    kind: type[gatewayd.logs.JsonFormatter] = request.param
+    return kind
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:
@@ -15,8 +28,8 @@ def record(message: str, **extra: object) -> logging.LogRecord:
     return made
 
 
-def test_a_line_is_one_json_object() -> None:
-    line = JsonFormatter(priority=False).format(record("step", attempt_id="a", n=2))
+def test_a_line_is_one_json_object(formatter: type[gatewayd.logs.JsonFormatter]) -> None:
+    line = formatter(priority=False).format(record("step", attempt_id="a", n=2))
     assert json.loads(line) == {
         "time": "1970-01-01T00:00:01.500+00:00",
         "level": "info",
@@ -27,11 +40,11 @@ def test_a_line_is_one_json_object() -> None:
     }
 
 
-def test_the_service_manager_gets_the_priority() -> None:
-    assert JsonFormatter(priority=True).format(record("step")).startswith("<6>{")
+def test_the_service_manager_gets_the_priority(formatter: type[gatewayd.logs.JsonFormatter]) -> None:
+    assert formatter(priority=True).format(record("step")).startswith("<6>{")
 
 
-def test_an_exception_is_told_by_type_and_place_never_by_its_text() -> None:
+def test_an_exception_is_told_by_type_and_place_never_by_its_text(formatter: type[gatewayd.logs.JsonFormatter]) -> None:
     def fail() -> None:
         try:
             raise ValueError(PLANTED)
@@ -41,15 +54,30 @@ def test_an_exception_is_told_by_type_and_place_never_by_its_text() -> None:
     try:
         fail()
     except RuntimeError:
-        line = JsonFormatter(priority=False).format(record("fault", exc_info=sys.exc_info()))
+        line = formatter(priority=False).format(record("fault", exc_info=sys.exc_info()))
     assert PLANTED not in line
     told = json.loads(line)["exception"]
     assert [place.split(" at ")[0] for place in told] == ["RuntimeError", "ValueError"]
 
 
-def test_an_object_in_a_line_is_told_by_its_type() -> None:
+def test_an_object_in_a_line_is_told_by_its_type(formatter: type[gatewayd.logs.JsonFormatter]) -> None:
     class Thing:
         def __repr__(self) -> str:
             return PLANTED
 
-    assert PLANTED not in JsonFormatter(priority=False).format(record("x", thing=Thing()))
+    assert PLANTED not in formatter(priority=False).format(record("x", thing=Thing()))
+
+
+async def test_a_fault_that_nobody_awaited_is_told_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError(PLANTED)
+
+    asyncio.get_running_loop().set_exception_handler(tell_loop_fault)
+    task = asyncio.create_task(fail())
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    (told,) = caplog.records
+    line = gatewayd.logs.JsonFormatter(priority=False).format(told)
+    assert PLANTED not in line
+    assert "ValueError" in line

@@ -6,6 +6,12 @@ import pickle
 
 import pytest
 
+from gatewayd.card.apdu import Command, Response
+from gatewayd.card.scp03 import Wrapped
+from gatewayd.card.values import CardFacts, ChannelKeys, PinAccepted, WriteAccepted
+from gatewayd.central.port import Authorization, Receipt
+from gatewayd.journal.port import OutboxItem
+from gatewayd.journal.records import Result
 from gatewayd.secret import Secret
 
 VALUE = b"PLANTED9SECRET77"
@@ -22,6 +28,27 @@ def test_a_secret_has_no_readable_form() -> None:
 def test_a_secret_is_not_copied(copying) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(TypeError):
         copying(Secret(VALUE))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        OutboxItem(1, "id", "report", 1, "done", VALUE, VALUE[:8]),
+        Result("done", VALUE, VALUE[:8]),
+        Receipt(VALUE, VALUE[:8]),
+        WriteAccepted(VALUE, VALUE[:8], 5),
+        PinAccepted(VALUE),
+        CardFacts(VALUE, 3, 5),
+        ChannelKeys(b"", Secret(VALUE), Secret(VALUE)),
+        Authorization(b"", Secret(VALUE), Secret(VALUE)),
+        Command(0, 0x20, 0, 0x98, VALUE),
+        Response(VALUE, 0x9000),
+        Wrapped(VALUE, VALUE),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_text_shows_what_tells_of_citizen_or_password(value: object) -> None:
+    assert VALUE.decode()[:8] not in repr(value)
 
 
 def test_a_secret_is_not_compared_or_hashed() -> None:
