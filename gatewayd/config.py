@@ -10,6 +10,8 @@ import msgspec
 
 from gatewayd.errors import ConfigError
 
+Said = Annotated[str, msgspec.Meta(min_length=1)]
+
 
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The local socket for front-ends."""
@@ -28,7 +30,7 @@ class Operators(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The card reader."""
 
-    name: str  # full PC/SC name, or the name without its " XX YY" suffix when only one reader has it
+    name: Said  # full PC/SC name, or the name without its " XX YY" suffix when only one reader has it
     # A reader that has been stuck for so long stops the feeding of the service manager's watchdog, whose business it is
     # to start the daemon anew. Longer than a citizen is given to lift a mute card.
     stuck_limit_s: Annotated[float, msgspec.Meta(gt=0)] = 150.0
@@ -41,18 +43,18 @@ class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Central(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The central reservation service."""
 
-    address: str  # host:port
+    address: Said  # host:port
     # A file's name without a leading slash is that of a credential of the service manager's (systemd.exec(5)).
-    certificate: str  # PEM file of this kiosk's certificate
-    key: str  # PEM file of its private key
-    authority: str  # PEM file of the authority that signs the centre's certificate
+    certificate: Said  # PEM file of this kiosk's certificate
+    key: Said  # PEM file of its private key
+    authority: Said  # PEM file of the authority that signs the centre's certificate
     server_name: str = ""  # name expected in the centre's certificate; empty: the host of the address
 
 
 class JournalFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What survives a power cut."""
 
-    path: str = "/var/lib/gatewayd/journal.db"
+    path: Said = "/var/lib/gatewayd/journal.db"
 
 
 class MetricsAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,7 +101,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: {error}") from error
     for key, address in (("central.address", config.central.address), ("metrics.address", config.metrics.address)):
         host, _, port = address.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
+        if not host or not port.isdecimal() or int(port) > 65535:
             raise ConfigError(f"{path}: `{address}` is not host:port - at `$.{key}`")
     metrics = config.metrics
     files = {"certificate": metrics.certificate, "key": metrics.key, "client_authority": metrics.client_authority}

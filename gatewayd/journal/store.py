@@ -70,6 +70,9 @@ class Journal:
         thread = JournalThread()
         try:
             connection = await thread.run(lambda: _connect(path))
+        except JournalUnavailable as error:
+            thread.stop()
+            raise JournalUnavailable(f"{path}: {error}") from None
         except BaseException:
             thread.stop()
             raise

@@ -164,8 +164,9 @@ class Readiness:
         pending = await self._ports.journal.pending()
         self._pending, self._unresolved = len(pending), len(await self._ports.journal.unresolved())
         now = self._ports.clock.now()
+        # By the wall clock, which alone outlives a restart; one that was set back makes nothing younger than new.
         ages = [(now - item.queued_at).total_seconds() for item in pending if item.queued_at]
-        self._ports.metrics.outbox(len(pending), max(ages, default=0.0))
+        self._ports.metrics.outbox(len(pending), max([0.0, *ages]))
         self._ports.metrics.unresolved(self._unresolved)
 
     def _central_detail(self) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import signal
 import sqlite3
@@ -598,7 +599,7 @@ async def test_a_file_that_cannot_be_a_journal(tmp_path: Path, kind: str) -> Non
             connection = sqlite3.connect(path)
             connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
             connection.close()
-    with pytest.raises(JournalUnavailable):
+    with pytest.raises(JournalUnavailable, match=f"^{re.escape(str(path))}: "):  # who has to mend it is told where
         await reopened(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 
 import pytest
@@ -96,3 +97,14 @@ async def test_what_the_journal_holds_open_is_counted_at_once(kiosk: Kiosk, monk
     await kiosk.resolution.ask()
     await watched.until_counted(unresolved=0, pending=1)
     assert (kiosk.clock.monotonic(), watched.asked()) == (now, 1)
+
+
+async def test_a_clock_that_was_set_back_makes_no_message_younger_than_new(kiosk: Kiosk) -> None:
+    kiosk.central.failures["release_attempt"] = CentralUnavailable("unavailable")
+    await kiosk.journal.accept("attempt-1", "signing_password")
+    await kiosk.journal.begun("attempt-1")
+    await kiosk.journal.finish("attempt-1", "not_done", "cancelled")
+    kiosk.clock._start -= datetime.timedelta(days=1)
+    await kiosk.readiness._ask()
+    sample = kiosk.metrics.registry.get_sample_value
+    assert (sample("gatewayd_outbox_pending"), sample("gatewayd_outbox_oldest_seconds")) == (1, 0)
