@@ -39,9 +39,8 @@ def _emit(console: Console, line: str) -> None:
 
 def _status_table(status: Status) -> Table:
     rows = [("Ready", "yes" if status.ready else "no")]
-    for problem in status.problems:
-        name = name_of(ReadinessProblem, problem)
-        rows.append(("Problem", texts.READINESS_PROBLEMS.get(name) or name))
+    names = (name_of(ReadinessProblem, problem) for problem in status.problems)
+    rows += [("Problem", texts.readiness_problem(name)) for name in names]
     if status.central_detail:
         rows.append(("Centre", status.central_detail))
     rows.append(("Reader", status.reader or "none"))

@@ -217,6 +217,13 @@ def tries_left(tries: int) -> str:
     return f"{words} left (あと{tries}回)."
 
 
+def readiness_problem(name: str) -> str:
+    """Return why no attempt could begin: the word that runbooks and metrics use for it, and what it means."""
+    word = name.removeprefix("READINESS_PROBLEM_").lower()
+    meaning = READINESS_PROBLEMS.get(name)
+    return f"{word}: {meaning}" if meaning else word
+
+
 def no_answer(socket: str, error: Exception) -> str:
     """Return what is said when the daemon does not answer, and what to do next."""
     match error:

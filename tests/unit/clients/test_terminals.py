@@ -192,7 +192,7 @@ async def test_status_in_words() -> None:
     assert "Kiosk 00 00" in out
     out, _, code = await run(["status"], Daemon(statuses=[CLOSED]))
     assert code == ExitCode.UNAVAILABLE
-    assert texts.READINESS_PROBLEMS["READINESS_PROBLEM_OUT_OF_HOURS"] in out
+    assert "out_of_hours: out of opening hours" in out
     assert "Sun 2026-11-22 06:30:00 (Asia/Tokyo)" in out
     assert "Centre" not in out
     out, _, _ = await run(["status"], Daemon(statuses=[Status(central_detail="dns, circuit open")]))

@@ -62,8 +62,10 @@ def daemon(evidence: Evidence) -> Finding:
     }
     if not status.ready:
         names = [name_of(ReadinessProblem, problem) for problem in status.problems]
-        why = " ".join(texts.READINESS_PROBLEMS.get(name, name) for name in names)
-        findings.warn(f"gatewayd answers and is not ready: {why}", "The other checks tell causes; it clears by itself.")
+        why = "; ".join(map(texts.readiness_problem, names))
+        findings.warn(
+            f"gatewayd answers and is not ready: {why}.", "The other checks tell causes; it clears by itself."
+        )
     if status.unresolved_attempts:
         findings.warn(
             f"{status.unresolved_attempts} attempts are unresolved.",
