@@ -112,3 +112,13 @@ def test_each_problem_of_readiness_has_its_way() -> None:
     told = SECTIONS["GatewaydNotReady"]
     on_purpose = {"out_of_hours", "maintenance", "kiosk_not_enabled"}
     assert not [name for name in set(KNOWN) - on_purpose if f"`{name}`" not in told]
+
+
+def test_what_is_searched_in_the_log_is_logged() -> None:
+    """Each pattern after `--grep` stands in a text of the program whose log is searched, or is systemd's own."""
+    of_systemd = {"watchdog", "Main process"}
+    for words in (words for section in SECTIONS.values() for words in commands(section) if "--grep" in words):
+        unit = words[words.index("-u") + 1]
+        source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / unit).rglob("*.py"))
+        for pattern in set(words[words.index("--grep") + 1].split("|")) - of_systemd:
+            assert re.search(rf'"[^"\n]*{pattern}', source), f"{unit} never logs `{pattern}`: {shlex.join(words)}"
