@@ -36,7 +36,7 @@ from centrald.statement import CHALLENGE_BYTES as STATEMENT_CHALLENGE_BYTES
 from centrald.statement import Purpose, statement
 from centrald.storage.database import Database, transactional
 from centrald.storage.ledger import Entry, Event
-from centrald.storage.transaction import Transaction
+from centrald.storage.transaction import Standing, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -84,25 +84,25 @@ class KioskCalls:
     @transactional
     async def status(self, tx: Transaction, kiosk: KioskId) -> ServiceStatus:
         """Tell whether an attempt may begin; changes nothing."""
-        return await self._status(tx, kiosk)
+        return self._status(await tx.standing(kiosk), tx.now)
 
-    async def _status(self, tx: Transaction, kiosk: KioskId) -> ServiceStatus:
-        enabled, windows = await tx.fleet.standing(kiosk)
-        now_open = opening(replace(self._hours, maintenance=windows), tx.now)
-        refusal = now_open.refusal if enabled else Refusal.KIOSK_NOT_ENABLED
-        if refusal is None and not self._trust.revocations.reliable(tx.now):
+    def _status(self, standing: Standing, now: datetime.datetime) -> ServiceStatus:
+        now_open = opening(replace(self._hours, maintenance=standing.windows), now)
+        refusal = now_open.refusal if standing.enabled else Refusal.KIOSK_NOT_ENABLED
+        if refusal is None and not self._trust.revocations.reliable(now):
             refusal = Refusal.MAINTENANCE  # whether a certificate is revoked cannot be judged; the log says of which
-        return ServiceStatus(refusal, tx.now, now_open.opens_at, now_open.closes_at)
+        return ServiceStatus(refusal, now, now_open.opens_at, now_open.closes_at)
 
     @transactional
     async def begin(
         self, tx: Transaction, kiosk: KioskId, attempt_id: str, procedure: Procedure
     ) -> Attempt | ServiceStatus:
         """Begin an attempt, or say why not; a refusal leaves no trace."""
-        status = await self._status(tx, kiosk)
+        standing = await tx.standing(kiosk, attempt_id)
+        status = self._status(standing, tx.now)
         if status.refusal is Refusal.KIOSK_NOT_ENABLED:
             return status
-        earlier = rules.repeated_begin(await tx.attempt(attempt_id), kiosk, procedure)
+        earlier = rules.repeated_begin(standing.attempt, kiosk, procedure)
         if earlier is not None:
             return earlier
         if status.refusal is not None:
@@ -119,9 +119,10 @@ class KioskCalls:
     ) -> Check:
         """Judge the citizen's right once; its answer is recorded."""
         content = digest(certificate, signature)
-        if not await tx.fleet.enabled(kiosk):
+        visit = await tx.visit(kiosk, attempt_id)
+        if not visit.enabled:
             return Check(content, Refusal.KIOSK_NOT_ENABLED)
-        attempt, earlier = rules.repeated_check(await tx.attempt(attempt_id), kiosk, content)
+        attempt, earlier = rules.repeated_check(visit.attempt, kiosk, content)
         if earlier is not None:
             return earlier
         procedure = _procedure(attempt)
@@ -180,21 +181,21 @@ class KioskCalls:
     async def _authorize(
         self, tx: Transaction, kiosk: KioskId, attempt_id: str, n: int, card_answer: bytes
     ) -> tuple[Authorized | Refusal, _Judged | None]:
-        if not await tx.fleet.enabled(kiosk):
+        visit = await tx.visit(kiosk, attempt_id)
+        if not visit.enabled:
             return Refusal.KIOSK_NOT_ENABLED, None
-        attempt, check = rules.granted_check(await tx.attempt(attempt_id), kiosk)
+        attempt, check = rules.granted_check(visit.attempt, kiosk)
         if not 1 <= n <= MAX_WRITES:
             raise BadContent("a write number is 1 to 3")
         assert check.certificate is not None
-        card = await tx.card(check.certificate)
         reservation = await self._reservation(tx, check)
         if rules.find_write(reservation, attempt.id, n) is None:
             self._guard.admit(check.certificate, kiosk, tx.now)
         procedure = _procedure(attempt)
         host_challenge = check.host_challenges[n - 1]
-        why = self._trust.standing(card, procedure, tx.now)
+        why = self._trust.standing(visit.card, procedure, tx.now)
         evidence = rules.Evidence(
-            *await self._channels.judge(procedure, card, check.key_version, host_challenge, card_answer),
+            *await self._channels.judge(procedure, visit.card, check.key_version, host_challenge, card_answer),
             refusal_of(why),
         )
         answer = rules.authorize(attempt, reservation, n, card_answer, evidence, tx.now)
@@ -248,7 +249,7 @@ class KioskCalls:
         receipt: Receipt | None,
     ) -> Report:
         """Record what became of write `n`; taken also when the kiosk is disabled or the attempt released."""
-        attempt = rules.owned(await tx.attempt(attempt_id), kiosk)
+        attempt = rules.owned((await tx.visit(kiosk, attempt_id)).attempt, kiosk)
         if attempt.check is None or attempt.check.refusal is not None:
             raise OutOfOrder("no reservation was checked")
         before = await self._reservation(tx, attempt.check)
@@ -281,7 +282,7 @@ class KioskCalls:
     @transactional
     async def release(self, tx: Transaction, kiosk: KioskId, attempt_id: str) -> State | None:
         """End an attempt for good; an id never seen leaves a tombstone."""
-        known = await tx.attempt(attempt_id)
+        known = (await tx.visit(kiosk, attempt_id)).attempt
         before = None
         if known is not None and known.check is not None and known.check.reservation_id is not None:
             before = await self._reservation(tx, known.check)
@@ -307,7 +308,7 @@ class KioskCalls:
     @transactional
     async def get(self, tx: Transaction, kiosk: KioskId, attempt_id: str) -> AttemptStatus:
         """Tell what became of an attempt; raises NeverBegun."""
-        known = await tx.attempt(attempt_id)
+        known = (await tx.visit(kiosk, attempt_id)).attempt
         if known is None:
             raise NeverBegun("no such attempt")
         attempt = rules.owned(known, kiosk)

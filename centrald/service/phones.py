@@ -40,6 +40,7 @@ class PhoneCalls:
     @transactional
     async def challenge(self, tx: Transaction, procedure: Procedure) -> bytes:
         """Return a challenge (32 bytes) that lives five minutes; raises TooMany."""
+        await tx.look_at_clock()
         if self._allowance <= 0:
             left = self._open_challenges - await tx.open_challenges()
             if left <= 0:

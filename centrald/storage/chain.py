@@ -8,13 +8,11 @@ Whoever can write to the database can make whole chains anew: that shows only to
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import hashlib
 import json
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -30,6 +28,7 @@ HASH_BYTES = hashlib.sha256().digest_size
 ORIGIN = bytes(HASH_BYTES)  # what the first entry follows
 _HASH = "hash"
 _LANE = "lane"
+_PREVIOUS, _SEQ = '"previous":"', '"seq":'  # as they are in canonical JSON
 _FLAG = "contradiction"
 _STORED_MOMENT = "%Y-%m-%d %H:%M:%S.%f"  # SQLAlchemy's, on SQLite
 
@@ -38,24 +37,46 @@ _HEADS = sa.select(_table.c.lane, _table.c.seq, _table.c.hash).order_by(_table.c
 _HELD_HEAD = sa.select(_table.c.seq, _table.c.hash).where(_table.c.lane == sa.bindparam("of_lane")).with_for_update()
 _MOVE_HEAD = (
     sa.update(_table)
-    .where(
-        _table.c.lane == sa.bindparam("of_lane"),
-        _table.c.seq == sa.bindparam("from_seq"),
-        _table.c.hash == sa.bindparam("from_hash"),
-    )
+    .where(_table.c.lane == sa.bindparam("of_lane"))
     .values(seq=sa.bindparam("to_seq"), hash=sa.bindparam("to_hash"))
-    .returning(_table.c.lane)
 )
 _APPEND = sa.insert(schema.ledger).inline()
-_moved = _MOVE_HEAD.cte("moved")  # PostgreSQL's
-_MOVE_AND_APPEND = (
-    _APPEND.from_select(
-        schema.ledger.c.keys(),
-        sa.select(*(sa.bindparam(f"new_{one.name}", type_=one.type) for one in schema.ledger.c)).select_from(_moved),
+_LINKS = ("seq", "previous", _HASH)
+
+
+def _append_one() -> sa.Insert:
+    """Return PostgreSQL's statement that appends one entry whatever its lane ends with: it does the hashing itself.
+
+    The record comes as text in three pieces, without the two things only the head knows.
+    """
+    piece = {name: sa.bindparam(f"new_{name}", type_=sa.Text) for name in ("before", "between", "after")}
+    held = _HELD_HEAD.cte("held")
+    seq = held.c.seq + sa.literal_column("1")
+    text = (
+        piece["before"]
+        + sa.func.encode(held.c.hash, sa.literal_column("'hex'"), type_=sa.Text)
+        + piece["between"]
+        + sa.cast(seq, sa.Text)
+        + piece["after"]
     )
-    .add_cte(_moved)
-    .returning(schema.ledger.c.seq)
-)
+    hashed = sa.func.sha256(sa.func.convert_to(text, sa.literal_column("'UTF8'")), type_=_table.c.hash.type)
+    linked = sa.select(seq.label("seq"), held.c.hash.label("previous"), hashed.label(_HASH)).cte("linked")
+    moved = (
+        sa.update(_table)
+        .where(_table.c.lane == sa.bindparam("of_lane"))
+        .values(seq=linked.c.seq, hash=linked.c.hash)
+        .returning(*(linked.c[name] for name in _LINKS))
+        .cte("moved")
+    )
+    new = (
+        moved.c[one.name] if one.name in _LINKS else sa.bindparam(f"new_{one.name}", type_=one.type)
+        for one in schema.ledger.c
+    )
+    named = sa.insert(schema.ledger).inline().from_select(schema.ledger.c.keys(), sa.select(*new))
+    return named.add_cte(held, linked, moved).returning(*(schema.ledger.c[name] for name in _LINKS))
+
+
+_APPEND_ONE = _append_one()
 
 
 class _AsStored(sa.types.TypeDecorator[Any]):
@@ -86,6 +107,7 @@ _AFTER = (
     .order_by(_plain_ledger.c.seq)
     .limit(sa.bindparam("most"))
 )
+_HEADLESS = "lane {} of the ledger has no head"
 _BLANK: dict[str, Any] = dict.fromkeys(schema.ledger.c.keys())  # one statement for every kind of entry
 
 Record = dict[str, str | int | bool]
@@ -97,26 +119,6 @@ class Head:
 
     seq: int
     hash: bytes
-
-
-class Ends:
-    """Where the lanes ended when this process last appended; those of it who append to one take turns."""
-
-    def __init__(self) -> None:
-        self._turns = [asyncio.Lock() for _ in range(schema.LANES)]
-        self._known: dict[int, Head] = {}
-
-    @asynccontextmanager
-    async def turn(self, entries: Sequence[Entry]) -> AsyncIterator[tuple[int, Head | None]]:
-        """Hold the lane these entries belong to; yields it and its end, as far as that is known."""
-        lane = lane_of(entries[0])
-        async with self._turns[lane]:
-            yield lane, self._known.get(lane)
-
-    def moved(self, appended: Sequence[Entry]) -> None:
-        """Know the new end, once it is committed and before anyone else's turn."""
-        if appended:
-            self._known[appended[-1].lane] = head_of(appended[-1])
 
 
 def lane_of(entry: Entry) -> int:
@@ -141,8 +143,21 @@ def record(values: Mapping[str, Any]) -> Record:
 
 def digest(entry: Record) -> bytes:
     """Return the hash of a record, 32 bytes."""
-    text = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(_canonical(entry).encode()).digest()
+
+
+def _canonical(entry: Record) -> str:
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def pieces(entry: Record) -> tuple[str, str, str]:
+    """Return the text of a record around its values of `previous` and `seq`, whatever they are.
+
+    In canonical JSON no text has a quotation mark without a backslash before it, so a key is found nowhere else.
+    """
+    before, _, rest = _canonical(entry | {"previous": "", "seq": 0}).partition(_PREVIOUS + '"')
+    between, _, after = rest.partition(_SEQ + "0")
+    return before + _PREVIOUS, '"' + between + _SEQ, after
 
 
 def _values(entry: Entry) -> dict[str, Any]:
@@ -176,24 +191,35 @@ async def lanes(link: Link) -> set[int]:
     return found | set((await link.execute(_LANES)).scalars())
 
 
-async def append(link: Link, entries: Sequence[Entry], lane: int, known: Head | None) -> list[Entry]:
-    """Append entries at the end of a lane, as the last thing of a transaction; returns them as they are now.
+async def append(link: Link, entries: Sequence[Entry]) -> list[Entry]:
+    """Append entries at the end of their lane, as the last thing of a transaction; returns them as they are now.
 
-    `known` is where the lane ended when last heard of: most often it still does, and one statement does all, with what
-    the transaction has yet to write. All that append to a lane wait here for each other, so nothing else may be waited
-    for afterwards.
+    All that append to a lane wait here for each other, so nothing else may be waited for afterwards.
     """
-    if known is not None:
-        chained = _linked(known, lane, entries)
-        if await _advanced(link, known, chained):
-            return chained
+    lane = lane_of(entries[0])
+    if link.dialect.name == "postgresql" and len(entries) == 1:
+        return [await _append_at_once(link, replace(entries[0], lane=lane))]
     found = await link.fetch(_HELD_HEAD, {"of_lane": lane})
-    if found:
-        end = Head(found[0]["seq"], found[0][_HASH])
-        chained = _linked(end, lane, entries)
-        if await _advanced(link, end, chained):
-            return chained
-    raise StorageFailed(f"lane {lane} of the ledger has no head")
+    if not found:
+        raise StorageFailed(_HEADLESS.format(lane))
+    chained = _linked(Head(found[0]["seq"], found[0][_HASH]), lane, entries)
+    end = head_of(chained[-1])
+    link.later(_MOVE_HEAD, {"of_lane": lane, "to_seq": end.seq, "to_hash": end.hash})
+    for one in chained:
+        link.later(_APPEND, _BLANK | _values(one))
+    return chained
+
+
+async def _append_at_once(link: Link, entry: Entry) -> Entry:
+    values = _BLANK | _values(entry)
+    before, between, after = pieces(record(values))
+    named = {f"new_{name}": value for name, value in values.items() if name not in _LINKS}
+    texts = {"new_before": before, "new_between": between, "new_after": after}
+    link.later(_APPEND_ONE, named | texts | {"of_lane": entry.lane})
+    found = await link.flush(last=True)
+    if not found:
+        raise StorageFailed(_HEADLESS.format(entry.lane))
+    return replace(entry, **dict(zip(_LINKS, found[0], strict=True)))
 
 
 def _linked(end: Head, lane: int, entries: Sequence[Entry]) -> list[Entry]:
@@ -209,29 +235,6 @@ def _linked(end: Head, lane: int, entries: Sequence[Entry]) -> list[Entry]:
 def head_of(entry: Entry) -> Head:
     """Return the head of a chain that ends with this entry."""
     return Head(entry.seq, entry.hash)
-
-
-async def _advanced(link: Link, end: Head, chained: Sequence[Entry]) -> bool:
-    """Move the head from where it is thought to be, and insert; adds nothing to the ledger when it is elsewhere."""
-    new = head_of(chained[-1])
-    values = [_BLANK | _values(one) for one in chained]
-    move = {
-        "of_lane": chained[0].lane,
-        "from_seq": end.seq,
-        "from_hash": end.hash,
-        "to_seq": new.seq,
-        "to_hash": new.hash,
-    }
-    if link.dialect.name == "postgresql" and len(values) == 1:
-        named = {f"new_{name}": value for name, value in values[0].items()}
-        link.later(_MOVE_AND_APPEND, named | move)
-        return bool(await link.flush())
-    link.later(_MOVE_HEAD, move)
-    if not await link.flush():
-        return False
-    for one in values:
-        link.later(_APPEND, one)
-    return True
 
 
 async def after(link: Link, lane: int, seq: int, limit: int) -> list[Record]:

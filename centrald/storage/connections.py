@@ -44,7 +44,7 @@ class Connections:
             self._idle.append(link)
 
     async def _begun(self) -> Link:
-        """Return a connection with a transaction begun; what is no longer connected is left aside."""
+        """Return a connection ready for a transaction; what is no longer connected is left aside."""
         while self._idle:
             link = self._idle.pop()
             if link.driver.usable:
@@ -53,7 +53,7 @@ class Connections:
         else:
             link = await self._opened()
         try:
-            await link.begin()
+            await link.open()
         except BaseException:
             await _drop(link)
             raise
@@ -70,7 +70,8 @@ class Connections:
         """Roll back, and keep the connection if it is in order; one that was interrupted is not."""
         if not isinstance(error, asyncio.CancelledError):
             with contextlib.suppress(SQLAlchemyError, StorageFailed):
-                await link.driver.rollback()
+                if link.begun:
+                    await link.driver.rollback()
                 if link.session.in_transaction():
                     await link.session.rollback()
                 self._idle.append(link)

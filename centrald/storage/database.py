@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from centrald.clock import Clock, SystemClock, monotonic
 from centrald.errors import CentralError, ConfigError, StorageFailed
 from centrald.storage import postgres, sqlite
-from centrald.storage.chain import Ends
 from centrald.storage.connections import Connections
 from centrald.storage.lean import StatementFailed
 from centrald.storage.ledger import Entry
@@ -53,7 +52,6 @@ class Database:
         self._clock = clock  # None: the database's own
         self._patience = patience  # seconds for one transaction
         self._hold = hold
-        self._ends = Ends()
         self.watcher = Watcher()
 
     @classmethod
@@ -85,6 +83,7 @@ class Database:
         from centrald.storage.migration import migrate  # Alembic is heavy, and serving needs none of it
 
         async with self._connections.transaction() as link:
+            await link.begin()
             return await link.session.run_sync(migrate, target)
 
     async def revision(self) -> str | None:
@@ -101,21 +100,17 @@ class Database:
             raise ConfigError(f"the database is at revision {found}, not {REVISION}; run `centrald migrate`")
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Commit what is done inside, or nothing of it."""
+    async def transaction(self, *, timed: bool = True) -> AsyncIterator[Transaction]:
+        """Commit what is done inside, or nothing of it. Unless `timed`, its first read has to tell the time."""
         begun = monotonic()
         result, appended = "failed", list[Entry]()
         try:
-            async with _in_time(self._patience), AsyncExitStack() as until_committed:
-                async with self._connections.transaction() as link:
-                    # On SQLite the write lock is held by now.
-                    now = self._clock.now() if self._clock else await postgres.now(link)
-                    tx = Transaction(link, now)
-                    yield tx
-                    if tx.appended:
-                        lane, end = await until_committed.enter_async_context(self._ends.turn(tx.appended))
-                        appended = await tx.finish(lane, end)
-                self._ends.moved(appended)
+            async with _in_time(self._patience), self._connections.transaction() as link:
+                tx = Transaction(link, self._clock.now() if self._clock else None)  # SQLite's write lock is held by now
+                if timed:
+                    await tx.look_at_clock()
+                yield tx
+                appended = await tx.finish()
             result = "committed"
         except CentralError as error:
             result = "failed" if isinstance(error, StorageFailed) else "rolled_back"
@@ -130,11 +125,11 @@ class Database:
             if not await postgres.writable(link):  # on SQLite the write lock is held by now
                 raise StorageFailed("the database takes no writes")
 
-    async def run(self, work: Callable[[Transaction], Awaitable[_T]]) -> _T:
+    async def run(self, work: Callable[[Transaction], Awaitable[_T]], *, timed: bool = True) -> _T:
         """Do the work in one transaction, and again from its beginning when another got in its way."""
         for left in reversed(range(_TRIES)):
             try:
-                async with self.transaction() as tx:
+                async with self.transaction(timed=timed) as tx:
                     return await work(tx)
             except StatementFailed as error:
                 if not left or not postgres.worth_another_try(error):
@@ -181,10 +176,13 @@ _S = TypeVar("_S", bound=_HasDatabase)
 def transactional(
     method: Callable[Concatenate[_S, Transaction, _P], Awaitable[_T]],
 ) -> Callable[Concatenate[_S, _P], Coroutine[Any, Any, _T]]:
-    """Let a method run in a transaction of `self._database`; the caller passes all but that."""
+    """Let a method run in a transaction of `self._database`; the caller passes all but that.
+
+    Its first read has to be one that tells the time.
+    """
 
     @wraps(method)
     async def call(self: _S, /, *words: _P.args, **named: _P.kwargs) -> _T:
-        return await self._database.run(lambda tx: method(self, tx, *words, **named))
+        return await self._database.run(lambda tx: method(self, tx, *words, **named), timed=False)
 
     return call

@@ -9,12 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from centrald.errors import AlreadyThere, NotThere
-from centrald.rules.hours import Window
 from centrald.rules.model import KioskId
-from centrald.storage import schema, statements
+from centrald.storage import schema
 from centrald.storage.lean import Link
-
-_LOOK_AHEAD = datetime.timedelta(days=31)  # what begins later says nothing about the opening hours of these days
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +109,6 @@ class Fleet:
             )
             for row in (await self._connection.execute(query.where(*where))).mappings()
         ]
-
-    async def enabled(self, kiosk: KioskId) -> bool:
-        """Tell whether chain, store and kiosk are all known and enabled."""
-        values = {"chain": kiosk.chain, "store": kiosk.store, "kiosk": kiosk.kiosk}
-        return bool(await self._connection.fetch(statements.ENABLED, values))
-
-    async def standing(self, kiosk: KioskId) -> tuple[bool, tuple[Window, ...]]:
-        """Tell whether the kiosk is enabled, and the maintenance windows of the days ahead, in one statement."""
-        named = {"chain": kiosk.chain, "store": kiosk.store, "kiosk": kiosk.kiosk}
-        times = {"now": self._now, "near": self._now + _LOOK_AHEAD}
-        found = await self._connection.fetch(statements.STANDING, named | times)
-        windows = (Window(row["starts_at"], row["ends_at"]) for row in found if row["starts_at"] is not None)
-        return bool(found[0]["enabled"]), tuple(windows)
 
     async def add(self, kiosk: KioskId) -> None:
         """Add a kiosk, enabled, with its chain and store when they are new; raises AlreadyThere."""

@@ -24,6 +24,7 @@ Statement = sa.Select[*tuple[Any, ...]] | sa.Insert | sa.Update | sa.Delete
 _Processor = Callable[[Any], Any] | None
 _PARAMETER = re.compile(r"\$(\d+)")  # PostgreSQL's; no statement here has a dollar elsewhere
 _WITH = "WITH "
+_HOLDS = " FOR UPDATE"  # PostgreSQL's; with SQLite everything is held
 
 
 class StatementFailed(StorageFailed):
@@ -45,6 +46,7 @@ class Prepared:
     columns: tuple[tuple[str, _Processor], ...]
     changes: str | None  # the table it writes to
     inserts: bool
+    holds: bool  # what it reads, until the transaction ends
     statement: object  # kept alive: it is known by its id
 
     def arguments(self, values: Values) -> list[Any]:
@@ -92,6 +94,7 @@ class Compiler:
             ),
             changes=getattr(table, "name", None),
             inserts=isinstance(statement, sa.Insert),
+            holds=_HOLDS in compiled.string,
             statement=statement,
         )
 
@@ -138,6 +141,11 @@ class Driver(Protocol):
         """Whether it is still connected."""
         ...
 
+    @property
+    def reads_alone(self) -> bool:
+        """Whether a statement sees the same inside a transaction and outside, as long as nothing is held."""
+        ...
+
     async def begin(self) -> None:
         """Begin a transaction."""
         ...
@@ -164,11 +172,16 @@ class Driver(Protocol):
 
 
 class Link:
-    """A connection inside a transaction; what is written may wait until it matters, and then goes together."""
+    """A connection and one transaction on it; what is written may wait until it matters, and then goes together.
+
+    Where a read is the same inside a transaction and outside, it begins with the first statement that holds something
+    or writes. One whose only such statement is its last needs no more: a statement is done or not, as a whole.
+    """
 
     def __init__(self, driver: Driver, compiler: Compiler, session: AsyncConnection) -> None:
         self.driver = driver
         self.session = session  # SQLAlchemy's view of the same connection
+        self.begun = False
         self._compiler = compiler
         self._waiting: list[tuple[Prepared, Values]] = []
 
@@ -177,34 +190,49 @@ class Link:
         """The database's."""
         return self.session.dialect
 
-    async def begin(self) -> None:
-        """Begin a transaction."""
+    async def open(self) -> None:
+        """Be ready for a transaction."""
         self._waiting.clear()
-        await self.driver.begin()
+        self.begun = False
+        if not self.driver.reads_alone:
+            await self.begin()
+
+    async def begin(self) -> None:
+        """Begin the transaction, if it has not yet."""
+        if not self.begun:
+            await self.driver.begin()
+            self.begun = True
 
     async def commit(self) -> None:
         """Write what waits, and commit."""
-        await self.flush()
-        await self.driver.commit()
+        await self.flush(last=True)
+        if self.begun:
+            await self.driver.commit()
 
     async def fetch(self, statement: Statement, values: Values) -> list[Row]:
         """Carry out a statement that lives as long as the program, and return its rows."""
         if self._waiting:
             await self.flush()
         prepared = self._compiler.prepared(statement, values)
+        if prepared.holds:
+            await self.begin()
         return prepared.rows(await self.driver.fetch(prepared.text, prepared.arguments(values)))
 
     def later(self, statement: Statement, values: Values) -> None:
         """Carry out such a statement before the next one that reads, at the latest when the transaction ends."""
         self._waiting.append((self._compiler.prepared(statement, values), values))
 
-    async def flush(self) -> Sequence[Sequence[Any]]:
-        """Write what waits; returns the rows of the last statement."""
+    async def flush(self, *, last: bool = False) -> Sequence[Sequence[Any]]:
+        """Write what waits; returns the rows of the last statement. `last`: only the commit follows."""
         waiting, self._waiting = self._waiting, []
-        return await self.driver.write(self._compiler, waiting) if waiting else ()
+        if not waiting:
+            return ()
+        if not (last and len(batches(waiting)) == 1):
+            await self.begin()
+        return await self.driver.write(self._compiler, waiting)
 
     async def execute(self, statement: sa.Executable, values: Any = None) -> sa.CursorResult[*tuple[Any, ...]]:
         """Carry out any statement, by way of SQLAlchemy."""
-        if self._waiting:
-            await self.flush()
+        await self.begin()
+        await self.flush()
         return await self.session.execute(statement, values)

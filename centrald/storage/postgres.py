@@ -2,12 +2,12 @@
 
 Transactions run at READ COMMITTED, PostgreSQL's default: each statement sees what was committed before it. That is
 enough, for every transaction first holds (SELECT … FOR UPDATE) the attempt, then the card, then the reservation it
-decides about, always in this order; what is read after a lock is as of that lock.
+decides about, always in this order. Whoever changes a reservation, its writes or their reports holds its card: what is
+read of them by a later statement than the one that held it is as of that hold.
 """
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +30,6 @@ _SETTINGS = {
 # crash_shutdown.
 _TRY_AGAIN = frozenset({"23505", "40001", "40P01", "57P01", "57P02"})
 _READ_ONLY = "SELECT current_setting('transaction_read_only')"
-_NOW = "SELECT clock_timestamp()"
 _FAILED = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 MIGRATION_LOCK = 0x4A504B49  # any number, the same for all who migrate
 
@@ -53,6 +52,8 @@ async def wrap(session: AsyncConnection) -> PostgresDriver:
 
 class PostgresDriver:
     """See `centrald.storage.lean.Driver`."""
+
+    reads_alone = True  # at READ COMMITTED
 
     def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         self._connection = connection
@@ -104,12 +105,6 @@ class PostgresDriver:
     def abandon(self) -> None:
         """See `Driver`."""
         self._connection.terminate()
-
-
-async def now(link: Link) -> datetime.datetime:
-    """Return the server's time."""
-    moment: datetime.datetime = (await link.driver.fetch(_NOW, ()))[0][0]
-    return moment
 
 
 async def writable(link: Link) -> bool:

@@ -27,6 +27,12 @@ Row = Mapping[str, Any] | RowMapping
 _CHALLENGE = 8  # bytes of one host challenge in the joined column
 
 
+def part(row: Row, table: str) -> Values:
+    """Return the columns of one table that was read beside others."""
+    prefix = f"{table}__"
+    return {name[len(prefix) :]: value for name, value in row.items() if name.startswith(prefix)}
+
+
 def card_values(card: CardEntry) -> Values:
     """Return a card's row."""
     return {
@@ -55,6 +61,11 @@ def card_of(row: Row) -> CardEntry:
         signing_revoked=row["signing_revoked"],
         signing_authority_key_id=row["signing_authority_key_id"],
     )
+
+
+def card_beside(row: Row) -> CardEntry | None:
+    """Return the card that was read beside others, if there is one."""
+    return card_of(part(row, "card")) if row["card__serial"] is not None else None
 
 
 def certificate_values(certificate: CertificateId) -> Values:
@@ -86,9 +97,11 @@ def reservation_of(row: Row, writes: Iterable[Row]) -> Reservation:
     """Return the reservation of a row; `writes` has a row for each report of each write, in order."""
     made: dict[tuple[str, int], Write] = {}
     for one in writes:
+        if one["attempt_id"] is None:  # the reservation's own row, without any
+            continue
         key = (one["attempt_id"], one["n"])
         write = made.get(key) or _write_of(one)
-        if one["report_outcome"] is not None:
+        if one["report__outcome"] is not None:
             write = replace(write, reports=(*write.reports, _report_of(one)))
         made[key] = write
     return Reservation(
@@ -146,11 +159,11 @@ def report_values(write: Write, report: Report, order: int) -> Values:
 
 def _report_of(row: Row) -> Report:
     return Report(
-        outcome=row["report_outcome"],
-        status_word=row["report_status_word"],
-        verdict=row["report_verdict"],
-        state=row["report_state"],
-        contradiction=row["report_contradiction"],
+        outcome=row["report__outcome"],
+        status_word=row["report__status_word"],
+        verdict=row["report__verdict"],
+        state=row["report__state"],
+        contradiction=row["report__contradiction"],
     )
 
 
@@ -211,6 +224,11 @@ def attempt_of(row: Row) -> Attempt:
         released_at=row["released_at"],
         released_state=row["released_state"],
     )
+
+
+def attempt_beside(row: Row) -> Attempt | None:
+    """Return the attempt that was read beside others, if there is one."""
+    return attempt_of(part(row, "attempt")) if row["attempt__id"] is not None else None
 
 
 def _check_of(row: Row) -> Check | None:

@@ -78,6 +78,7 @@ class SqliteDriver:
     """See `centrald.storage.lean.Driver`; waits, on the connection's thread, for other writers and the disk only."""
 
     usable = True
+    reads_alone = False  # the write lock comes first: a transaction that has read may not get it any more
 
     def __init__(self, connection: InPlaceConnection) -> None:
         self._connection = connection

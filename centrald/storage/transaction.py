@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
+from functools import cached_property
 
 import sqlalchemy as sa
 
+from centrald.rules.hours import Window
 from centrald.rules.model import (
     CHALLENGE_LIFE,
     Attempt,
     CardEntry,
     CertificateId,
+    KioskId,
     Procedure,
     Reservation,
     State,
@@ -26,24 +30,98 @@ from centrald.storage.maintenance import Maintenance
 from centrald.storage.overview import Overview
 from centrald.storage.retention import Retention
 
+_LOOK_AHEAD = datetime.timedelta(days=31)  # what begins later says nothing about the opening hours of these days
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What decides whether a kiosk may begin an attempt."""
+
+    enabled: bool
+    windows: tuple[Window, ...]  # maintenance of the days ahead
+    attempt: Attempt | None  # of this id, if it was begun before
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A kiosk that goes on with an attempt."""
+
+    enabled: bool
+    attempt: Attempt | None
+    card: CardEntry | None  # the one that passed the attempt's check
+
 
 class Transaction:
-    """Reads and writes of one transaction; `now` is the time that counts in it."""
+    """Reads and writes of one transaction.
 
-    def __init__(self, connection: Link, now: datetime.datetime) -> None:
+    Its first read tells the time that counts in it: `standing`, `visit`, `challenge_lives`, or `look_at_clock` alone.
+    """
+
+    def __init__(self, connection: Link, clock: datetime.datetime | None) -> None:
+        """Take the time, or None where it is the database's."""
         self._connection = connection
+        self._clock = clock
+        self._now: datetime.datetime | None = None
         self._recorded: dict[str, State] = {}  # as of the last change, by reservation
         self.appended: list[Entry] = []  # to the ledger, when the transaction ends
-        self.now = now
-        self.fleet = Fleet(connection, now)
-        self.maintenance = Maintenance(connection, now)
-        self.overview = Overview(connection, now)
-        self.retention = Retention(connection, now)
-        self.chores = Chores(connection, now)
+
+    @property
+    def now(self) -> datetime.datetime:
+        """The time that counts."""
+        assert self._now is not None, "nothing was read yet"
+        return self._now
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """Chains, stores and kiosks."""
+        return Fleet(self._connection, self.now)
+
+    @cached_property
+    def maintenance(self) -> Maintenance:
+        """The announced windows."""
+        return Maintenance(self._connection, self.now)
+
+    @cached_property
+    def overview(self) -> Overview:
+        """What people and metrics look at."""
+        return Overview(self._connection, self.now)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """What may be forgotten."""
+        return Retention(self._connection, self.now)
+
+    @cached_property
+    def chores(self) -> Chores:
+        """What is done by one of several services."""
+        return Chores(self._connection, self.now)
 
     async def _one(self, query: Statement, values: Values) -> Row | None:
         found = await self._connection.fetch(query, values)
         return found[0] if found else None
+
+    # what a transaction begins with
+
+    async def _first(self, query: Statement, **values: object) -> list[Row]:
+        found = await self._connection.fetch(query, {"clock": self._clock, **values})
+        self._now = found[0]["now"]
+        return found
+
+    async def look_at_clock(self) -> None:
+        """Read the time alone."""
+        await self._first(statements.NOW)
+
+    async def standing(self, kiosk: KioskId, attempt_id: str | None = None) -> Standing:
+        """Return whether the kiosk may begin an attempt; nothing is held."""
+        found = await self._first(statements.STANDING, **_at(kiosk), attempt=attempt_id)
+        windows = (Window(row["starts_at"], row["ends_at"]) for row in found if row["starts_at"] is not None)
+        near = tuple(window for window in windows if window.start < self.now + _LOOK_AHEAD)
+        return Standing(bool(found[0]["enabled"]), near, rows.attempt_beside(found[0]))
+
+    async def visit(self, kiosk: KioskId, attempt_id: str) -> Visit:
+        """Return the attempt and then its card, and hold both; and whether the kiosk is enabled."""
+        (row,) = await self._first(statements.VISIT, **_at(kiosk), attempt=attempt_id)
+        return Visit(bool(row["enabled"]), rows.attempt_beside(row), rows.card_beside(row))
 
     # cards
 
@@ -84,8 +162,8 @@ class Transaction:
 
     async def challenge_lives(self, challenge: bytes, procedure: Procedure) -> bool:
         """Tell whether this challenge was given for this procedure within five minutes, and is not used; hold it."""
-        values = {"challenge": challenge, "procedure": int(procedure), "lives_after": self.now - CHALLENGE_LIFE}
-        return await self._one(statements.CHALLENGE, values) is not None
+        (row,) = await self._first(statements.CHALLENGE, challenge=challenge, procedure=int(procedure))
+        return row["issued_at"] is not None and row["issued_at"] > self.now - CHALLENGE_LIFE
 
     def use_challenge(self, challenge: bytes) -> None:
         """Forget a challenge."""
@@ -107,13 +185,11 @@ class Transaction:
         return await self._reservation(statements.RESERVATION_OF_CHALLENGE, {"challenge": challenge})
 
     async def _reservation(self, query: Statement, values: Values) -> Reservation | None:
-        row = await self._one(query, values)
-        if row is None:
+        found = await self._connection.fetch(query, values)
+        if not found:
             return None
+        row = rows.part(found[0], "reservation")
         self._recorded[row["id"]] = row["state"]
-        if row["current_attempt"] is None:  # no card ever passed a check here, so nothing was written under it
-            return rows.reservation_of(row, ())
-        found = await self._connection.fetch(statements.WRITES_AND_REPORTS, {"reservation_id": row["id"]})
         return rows.reservation_of(row, found)
 
     def add_reservation(self, reservation: Reservation, before: Reservation | None = None) -> None:
@@ -165,11 +241,6 @@ class Transaction:
 
     # attempts
 
-    async def attempt(self, attempt_id: str) -> Attempt | None:
-        """Return an attempt, and hold it."""
-        row = await self._one(statements.ATTEMPT, {"id": attempt_id})
-        return rows.attempt_of(row) if row else None
-
     def add_attempt(self, attempt: Attempt) -> None:
         """Insert an attempt."""
         self._connection.later(statements.ADD_ATTEMPT, rows.attempt_values(attempt))
@@ -184,9 +255,9 @@ class Transaction:
         """Append one entry to the ledger, when the transaction ends."""
         self.appended.append(entry)
 
-    async def finish(self, lane: int, known: chain.Head | None) -> list[Entry]:
-        """Carry out what comes last: append to the ledger. Returns what was appended; `known`: see `chain.append`."""
-        return await chain.append(self._connection, self.appended, lane, known)
+    async def finish(self) -> list[Entry]:
+        """Carry out what comes last: append to the ledger. Returns what was appended."""
+        return await chain.append(self._connection, self.appended) if self.appended else []
 
     async def entries(
         self,
@@ -225,6 +296,10 @@ class Transaction:
 
 def _named(table: sa.Table, certificate: CertificateId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return table.c.authority_key_id == certificate.authority_key_id, table.c.serial == certificate.serial
+
+
+def _at(kiosk: KioskId) -> dict[str, str]:
+    return {"chain": kiosk.chain, "store": kiosk.store, "kiosk": kiosk.kiosk}
 
 
 def _of(certificate: CertificateId) -> rows.Values:

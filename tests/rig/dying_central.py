@@ -27,9 +27,9 @@ def main() -> None:
     """Serve until then."""
     directory, left = Path(sys.argv[1]), int(sys.argv[2])
 
-    async def run(self: Database, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def run(self: Database, work: Callable[[Transaction], Awaitable[T]], *, timed: bool = True) -> T:
         nonlocal left
-        result = await _run(self, work)
+        result = await _run(self, work, timed=timed)
         left -= 1
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
 
 import pytest
 import sqlalchemy as sa
@@ -16,10 +18,13 @@ from centrald.storage import lean
 from centrald.storage.database import Database
 from centrald.storage.lean import Prepared, batches
 from centrald.storage.ledger import Entry, Event
+from centrald.storage.postgres import PostgresDriver
 from centrald.storage.schema import chain, store
 from centrald.storage.transaction import Transaction
 from tests.rig.postgres import Postgres
-from tests.unit.centrald.world import KIOSK, World, new_id
+from tests.unit.centrald.world import KIOSK, PROCEDURE, World, new_id
+
+T = TypeVar("T")
 
 ON_POSTGRESQL = pytest.mark.parametrize("storage_url", ["postgresql"], indirect=True)
 ADD_CHAIN, ADD_STORE = sa.insert(chain).inline(), sa.insert(store).inline()
@@ -29,7 +34,7 @@ OF_CHAIN = sa.select(chain).where(chain.c.id == sa.bindparam("of"), chain.c.enab
 
 
 def prepared(table: str, *, inserts: bool) -> Prepared:
-    return Prepared(f"{table} $1", (("value", None),), {}, (), table, inserts, None)
+    return Prepared(f"{table} $1", (("value", None),), {}, (), table, inserts, False, None)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=12))
@@ -44,8 +49,10 @@ def test_what_goes_together_is_about_different_tables_or_only_adds(wanted: list[
 
 
 def test_parameters_are_counted_on() -> None:
-    one = Prepared("UPDATE a SET x=$1 WHERE y=$2", (("x", None), ("y", None)), {}, (), "a", False, None)
-    two = Prepared("WITH m AS (UPDATE b SET z=$10) INSERT INTO c SELECT $11", (("z", None),), {}, (), "c", True, None)
+    one = Prepared("UPDATE a SET x=$1 WHERE y=$2", (("x", None), ("y", None)), {}, (), "a", False, False, None)
+    two = Prepared(
+        "WITH m AS (UPDATE b SET z=$10) INSERT INTO c SELECT $11", (("z", None),), {}, (), "c", True, False, None
+    )
     assert lean._join((one, two)) == (
         "WITH w0 AS (UPDATE a SET x=$1 WHERE y=$2), m AS (UPDATE b SET z=$12) INSERT INTO c SELECT $13"
     )
@@ -66,6 +73,44 @@ async def test_what_waits_is_written_before_it_is_read_and_at_the_end(world: Wor
         link.later(SWITCH_CHAIN, {"of": "y", "enabled": False})
     async with world.database.transaction() as tx:
         assert await tx._connection.fetch(OF_CHAIN, {"of": "y"}) == []
+
+
+@ON_POSTGRESQL
+async def test_how_often_each_call_asks_the_database(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Round trips are what most of a call's time is: none comes back unseen. BEGIN and COMMIT are two of them."""
+    asked = 0
+
+    async def fetch(self: PostgresDriver, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        nonlocal asked
+        asked += 1
+        return await real_fetch(self, text, arguments)
+
+    async def do(self: PostgresDriver, text: str) -> None:
+        nonlocal asked
+        asked += 1
+        await real_do(self, text)
+
+    async def trips(call: Awaitable[T]) -> tuple[int, T]:
+        before = asked
+        result = await call
+        return asked - before, result
+
+    card = await world.card()
+    world.phones._allowance = 2  # those that are open were counted
+    real_fetch, real_do = PostgresDriver.fetch, PostgresDriver._do
+    monkeypatch.setattr(PostgresDriver, "fetch", fetch)
+    monkeypatch.setattr(PostgresDriver, "_do", do)
+    assert (await trips(world.kiosks.status(KIOSK)))[0] == 1
+    count, challenge = await trips(world.phones.challenge(PROCEDURE))
+    assert count == 2
+    assert (await trips(world.reserve_with(card, challenge)))[0] == 6
+    count, attempt = await trips(world.attempt())
+    assert count == 2
+    assert (await trips(attempt.check(card)))[0] == 6
+    count, receipt = await trips(attempt.write(card))
+    assert count == 5
+    assert (await trips(attempt.done(receipt)))[0] == 5
+    assert (await trips(attempt.release()))[0] == 5
 
 
 async def test_what_fails_at_the_end_leaves_nothing_and_the_connection_goes_on(world: World) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from centrald.storage import migration, schema
-from centrald.storage.chain import ORIGIN, Head, Record, Verifier, digest
+from centrald.storage.chain import ORIGIN, Head, Record, Verifier, digest, pieces
 from centrald.storage.database import Database
 from centrald.storage.ledger import Entry, Event
 from centrald.storage.migration import HEAD
@@ -58,6 +58,23 @@ def test_the_hash_is_what_anyone_can_compute() -> None:
     entry: Record = {"seq": 1, "event": "begun", "kiosk": "店/s/k", "contradiction": True}
     text = '{"contradiction":true,"event":"begun","kiosk":"店/s/k","seq":1}'
     assert digest(entry) == hashlib.sha256(text.encode()).digest()
+
+
+@given(st.text(), st.integers(1, 10**9), st.binary(min_size=32, max_size=32))
+def test_a_record_can_be_put_together_by_who_knows_the_head(text: str, seq: int, previous: bytes) -> None:
+    hostile = f'{text}"seq":0,"previous":"\\"seq\\":0'
+    entry: Record = {"at": "2026", "detail": hostile, "event": "begun", "kiosk": text, "status_word": 0}
+    before, between, after = pieces(entry)
+    whole = f"{before}{previous.hex()}{between}{seq}{after}"
+    assert hashlib.sha256(whole.encode()).digest() == digest(entry | {"seq": seq, "previous": previous.hex()})
+
+
+async def test_whatever_an_entry_says_its_hash_is_the_same_from_every_database(world: World) -> None:
+    for detail in ('"seq":0,"previous":""', "\\", "店\t\u2028\x7f", "' || $1"):
+        async with world.database.transaction() as tx:
+            tx.append(Entry(Event.CRL_IMPORTED, tx.now, kiosk=str(KIOSK), detail=detail))
+    entries, heads = await all_of(world)
+    assert (len(entries), problems(entries, heads)) == (4, [])
 
 
 def test_what_is_done_to_a_chain_is_found_where_it_was_done() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ import sqlalchemy as sa
 
 from centrald.errors import AlreadyThere, ConfigError, NotThere, StorageFailed
 from centrald.rules.hours import Window
-from centrald.rules.model import SILENCE, Refusal, State
+from centrald.rules.model import SILENCE, Refusal, State, WriteStatus
 from centrald.service.channels import Authorized
 from centrald.storage import schema
 from centrald.storage.database import Database
 from tests.rig.postgres import Postgres
-from tests.unit.centrald.world import KIOSK, NOON, PROCEDURE, ManualClock, World, new_id
+from tests.unit.centrald.world import KIOSK, NOON, OTHER_KIOSK, PROCEDURE, ManualClock, World, new_id
 
 ON_SQLITE = pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("storage_url", ["postgresql"], indirect=True)
@@ -98,6 +99,30 @@ async def test_racing_repeats_have_one_effect(world: World) -> None:
     assert all(one == answers[0] for one in answers)
     events = [entry.event.value for entry in await world.ledger()]
     assert (events.count("authorized"), events.count("begun")) == (1, 2)
+
+
+@ON_POSTGRESQL
+async def test_who_waits_for_a_card_then_sees_all_that_was_done_meanwhile(world: World, postgres: Postgres) -> None:
+    """An older attempt's write becomes not done while the newer one's report is on its way: nothing is in doubt."""
+    card, reservation, first = await world.ready()
+    await first.authorized(card)
+    second = await world.checked(card, OTHER_KIOSK)
+    await second.authorized(card)
+    name = sa.make_url(world.storage_url).database
+    waiting = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock'"
+    async with world.database.transaction() as tx:
+        await tx.card(card.certificate_id)
+        before = await tx.reservation(reservation.id)
+        assert before is not None
+        older, newer = before.writes
+        tx.save_reservation(before, replace(before, writes=(replace(older, status=WriteStatus.NOT_DONE), newer)))
+        await tx.reservation(reservation.id)  # what waits is written before
+        report = asyncio.create_task(second.not_done())
+        async with asyncio.timeout(2):
+            while await asyncio.to_thread(postgres.execute, waiting) != "1\n":
+                pass
+    assert (await report).state is State.RESERVED
+    assert await world.state(reservation) is State.RESERVED
 
 
 async def test_two_processes_take_turns(world: World) -> None:
