@@ -337,13 +337,10 @@ class CentralSilent(Result):
 
 @dataclass(frozen=True, slots=True)
 class LateReceipt(Result):
-    """The card's late answer to the RESET RETRY COUNTER came after all, with a receipt; durable, not yet judged."""
+    """The card's late answer to the RESET RETRY COUNTER came after all, with a receipt; durable, not yet judged.
 
-    counter_agrees: bool  # as in `WriteAccepted`
-
-    def absorb(self, facts: Facts) -> Facts:
-        """See `Event`."""
-        return replace(facts, counter_agrees=self.counter_agrees)
+    Nobody read the counter after it, so only the centre can make it done.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,6 @@ class GatewayService(gateway_grpc.GatewayServiceServicer):
             await refuse(context, ErrorReason.JOURNAL_UNAVAILABLE)
         if record is None:
             await refuse(context, ErrorReason.ATTEMPT_NOT_FOUND)
-        if record.outcome is None and running is None:  # the journal could not take its outcome: a restart will tell
+        if record.outcome is None and running is None:  # the journal cannot take its outcome now
             await refuse(context, ErrorReason.JOURNAL_UNAVAILABLE)
         return gateway.GetAttemptResponse(attempt=mapping.attempt(record, running))

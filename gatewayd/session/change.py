@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 class Change:
     """The writes of one attempt, at most three; all of them set the same password."""
 
-    def __init__(self, attempt_id: str, ports: Ports, access: CardAccess, late_receipt: Callable[[bool], None]) -> None:
+    def __init__(self, attempt_id: str, ports: Ports, access: CardAccess, late_receipt: Callable[[], None]) -> None:
         self._attempt_id = attempt_id
         self._ports = ports
         self._access = access
@@ -105,9 +105,9 @@ class Change:
         if not isinstance(result, WriteAccepted):  # whose report is delivered, and waited for, next
             self._ports.outbox.poke()
         match result:
-            case WriteAccepted():
+            case WriteAccepted(signing_password_tries=tries):
                 self._receipt = report
-                return ev.WriteAccepted(_counter_agrees(result))
+                return ev.WriteAccepted(counter_agrees=tries in (FULL_COUNTER, None))
             case WriteRefused():
                 return ev.WriteRefused()
             case WriteNotSent():
@@ -188,9 +188,5 @@ class Change:
             return
         if isinstance(result, WriteAccepted):
             self._receipt = report
-            self._late_receipt(_counter_agrees(result))
+            self._late_receipt()
         self._ports.outbox.poke()
-
-
-def _counter_agrees(written: WriteAccepted) -> bool:
-    return written.signing_password_tries in (FULL_COUNTER, None)  # None: it could not be read, and says nothing

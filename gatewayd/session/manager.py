@@ -168,7 +168,7 @@ class Manager:
         return View(1, attempt_id, shown, None)
 
     def _make_session(self, attempt_id: str) -> Session:
-        def make_performer(late_receipt: Callable[[bool], None]) -> Performer:
+        def make_performer(late_receipt: Callable[[], None]) -> Performer:
             return Performer(attempt_id, self._ports, admit=self._admit, late_receipt=late_receipt)
 
         return Session(

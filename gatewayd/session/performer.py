@@ -45,7 +45,7 @@ class Performer:
         ports: Ports,
         *,
         admit: Callable[[], Awaitable[Reason | None]],
-        late_receipt: Callable[[bool], None],
+        late_receipt: Callable[[], None],
     ) -> None:
         self._attempt_id = attempt_id
         self._ports = ports

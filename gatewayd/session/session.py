@@ -33,7 +33,7 @@ class Session:
         self,
         attempt_id: str,
         *,
-        make_performer: Callable[[Callable[[bool], None]], Performer],
+        make_performer: Callable[[Callable[[], None]], Performer],
         card_present: bool,
         on_view: Callable[[], None],
         metrics: Metrics,
@@ -41,7 +41,7 @@ class Session:
     ) -> None:
         self.attempt_id = attempt_id
         self._dialogue = Dialogue(card_present=card_present)
-        self._performer = make_performer(lambda counter_agrees: self.tell(ev.LateReceipt(counter_agrees)))
+        self._performer = make_performer(lambda: self.tell(ev.LateReceipt()))
         self._on_view = on_view
         self._metrics = metrics
         self._clock = clock

@@ -1,22 +1,27 @@
-"""Every fault at every command of a whole reset: whatever happens, no wrong claim and nothing spent unordered.
+"""Every fault at every command and every entry of a whole reset: no wrong claim, and nothing spent unordered.
 
 The daemon's own session layer and journal run against a simulated card, whose ledger and memory are the truth, and a
-centre with the real rules. The number of commands is learnt from a run without a fault, so none is left out.
+centre with the real rules. The number of commands is learnt from a run without a fault, so none is left out; so is the
+number of the journal's entries.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gatewayd.central.port import ReservationState
 from gatewayd.dialogue.vocabulary import Outcome
-from gatewayd.errors import CentralUnavailable
+from gatewayd.errors import CentralUnavailable, JournalUnavailable
+from gatewayd.session.view import View
 from tests.fakes.cards import CardFactory
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Fault
-from tests.fakes.kiosk import Citizen, Kiosk
+from tests.fakes.kiosk import LULL_S, PATIENCE_S, TICK_S, Citizen, Kiosk
 
 MOST_COMMANDS = 45
 NEVER_FREE = (ReservationState.USED, ReservationState.IN_DOUBT, ReservationState.AUTHORIZED)
@@ -73,3 +78,77 @@ async def test_a_fault_at_every_command(
     assert last.shown.outcome is Outcome.DONE
     assert number > 25, "a reset has more commands than this"
     assert Outcome.DONE in outcomes
+
+
+class FailingJournal:
+    """Has one entry of the kiosk's journal fail, or all of them from that one on, until it is mended."""
+
+    def __init__(self, kiosk: Kiosk, number: int, *, durable: bool, lasting: bool) -> None:
+        self._commit: Callable[..., Any] = kiosk.journal._commit
+        kiosk.journal._commit = self._fail  # type: ignore[method-assign, assignment]
+        self._number = number
+        self._durable = durable  # it fails after it was synced: all that is missing is the word of it
+        self._lasting = lasting
+        self.entries = 0
+        self.failed = False
+
+    def mend(self) -> None:
+        self._number = 0
+
+    async def _fail(self, *entry: Any) -> Any:
+        self.entries += 1
+        fails = 0 < self._number <= self.entries if self._lasting else self.entries == self._number
+        if not fails:
+            return await self._commit(*entry)
+        self.failed = True
+        if self._durable:
+            await self._commit(*entry)
+        raise JournalUnavailable("as planned")
+
+
+@pytest.mark.parametrize(("durable", "lasting"), [(False, False), (True, False), (False, True)])
+async def test_a_journal_that_fails_at_every_entry(
+    tmp_path: Path, factory: CardFactory, master_key: bytes, durable: bool, lasting: bool
+) -> None:
+    made = factory.make(FakeClock().now())
+    new = [(reference, reference.value, reference.tries) for reference in made.link.card.memory.references()]
+    number, outcomes = 1, set()
+    while True:
+        for reference, value, tries in new:
+            reference.value, reference.tries = value, tries
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        async with Kiosk.running(directory, factory, master_key) as kiosk:
+            kiosk.know(made)
+            citizen = Citizen(kiosk, made)
+            journal = FailingJournal(kiosk, number, durable=durable, lasting=lasting)
+            opened = await kiosk.manager.open("attempt-1")
+            last = opened if isinstance(opened, View) else await citizen.do(opened)
+            citizen.check(last)
+            outcomes.add(last.shown.outcome)
+            if not journal.failed:
+                break  # the reset has fewer entries: all of them have failed
+            journal.mend()
+            await check_journal(kiosk, citizen, last)
+            await check_centre(kiosk, citizen, last.shown.outcome)
+        number += 1
+        assert number <= MOST_COMMANDS
+    assert last.shown.outcome is Outcome.DONE
+    assert number > 8, "a reset has more entries than this"
+    assert outcomes == set(Outcome)
+
+
+async def check_journal(kiosk: Kiosk, citizen: Citizen, last: View) -> None:
+    """Hold what the journal says, once it can be written again, against the card and what was shown."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (record := await kiosk.journal.attempt("attempt-1")) is not None and record.outcome is None:
+            await kiosk.clock.advance(TICK_S)
+            await asyncio.sleep(LULL_S)
+    if record is None:
+        assert last.shown.outcome is Outcome.NOT_DONE
+        return
+    said = record.resolution or record.outcome
+    assert said != "done" or citizen.changed
+    assert said != "not_done" or not citizen.changed
+    assert last.shown.outcome is not None
+    assert record.outcome in (last.shown.outcome.name.lower(), "unknown")
