@@ -70,6 +70,8 @@ def _nothing_told(request: pytest.FixtureRequest, planted: Planted) -> Iterator[
 async def citizen(shared_stack: Stack, user_pin: str) -> AsyncIterator[Citizen]:
     """A citizen with a locked card in hand and no reservation yet, at an idle kiosk. All cards are as issued."""
     issued = [(shown["card"], shown["references"]) for shown in shared_stack.cardsim.show_all()]
+    if not shared_stack.gatewayd.running:
+        shared_stack.gatewayd.start()  # the test before failed and left it so: that is no reason to fail this one
     async with FrontEnd(shared_stack.gatewayd.socket) as front:
         await front.ready()
         yield Citizen(shared_stack, front, user_pin)
@@ -79,6 +81,7 @@ async def citizen(shared_stack: Stack, user_pin: str) -> AsyncIterator[Citizen]:
         shared_stack.renew_cards()
     else:
         shared_stack.cardsim.remove_all()
+    assert shared_stack.gatewayd.running, "the daemon has ended, and was not started again"
     async with FrontEnd(shared_stack.gatewayd.socket) as front:
         await front.idle()
     assert not waiting, "a planned fault has not fired"

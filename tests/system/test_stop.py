@@ -163,6 +163,19 @@ async def test_without_the_centre_the_reports_are_left_for_the_next_start(
     wait_until(lambda: stack.centrald.ledger(attempt.id)[-1]["event"] == "released", QUICK_S, "the release")
 
 
+async def test_signals_after_the_end_change_nothing(citizen: Citizen) -> None:
+    """All work is done, and the interpreter packs up. A signal's default then would be the process's death."""
+    daemon = citizen.stack.gatewayd
+    process = daemon.process
+    process.signal(signal.SIGTERM)
+    wait_until(lambda: '"event": "stopped"' in process.output(), QUICK_S, "the end")
+    while process.running:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            process.signal(number)
+    assert daemon.ended(QUICK_S) == 0
+    daemon.start()
+
+
 async def test_a_second_signal_does_not_wait_for_callers(citizen: Citizen, stopped: Callable[[float], None]) -> None:
     """A watch is open for as long as the daemon lives: the first signal grants it two seconds, the second none."""
     daemon = citizen.stack.gatewayd
