@@ -19,12 +19,12 @@ import os
 import resource
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ from centrald.initialize import initialize
 from centrald.rules.model import KioskId
 from centrald.storage.database import Database
 from tests.bench import central_page
-from tests.bench.central_rows import autovacuum, fill_postgres, fill_sqlite
+from tests.bench.central_rows import careless, fill_postgres, fill_sqlite
+from tests.rig.interrupt import end_in_order, run
 from tests.rig.parts import Centrald
 from tests.rig.postgres import Postgres
 from tests.rig.site import Site
@@ -208,12 +209,6 @@ async def measure(
     return results
 
 
-async def _filled(kind: str, size: int, fill: Callable[[], None]) -> None:
-    began = time.perf_counter()
-    await asyncio.to_thread(fill)
-    _say(f"{kind}: {size:,} reservations in {time.perf_counter() - began:.0f} s")
-
-
 def _show(row: dict[str, Any]) -> None:
     cores = ", ".join(f"{name} {share:.2f}" for name, share in row["cores"].items())
     cost = ", ".join(f"{name} {share:.1f}" for name, share in row["cpu_ms_per_attempt"].items())
@@ -230,8 +225,9 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-async def main() -> None:
+def main() -> int:
     """Measure what is asked for, and print it; with --json also as one document."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 1_000_000], help="reservations in the table")
@@ -239,47 +235,48 @@ async def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--page", type=Path, help="page whose place for these figures is filled")
     words = parser.parse_args()
-    results: list[dict[str, Any]] = []
+    began = time.perf_counter()
     _say(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
-    with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        initialized = Path(folder) / "initialized"
-        await asyncio.to_thread(initialize, initialized, ["localhost", "127.0.0.1"], always_open=True)
-        cards = issue(initialized, BUSY * CARDS, datetime.datetime.now(datetime.UTC))
-        sqlite, filling = {}, []
-        if words.only != "postgresql":
-            for size in words.sizes:
-                place = Path(folder) / f"sqlite-{size}"
-                sqlite[size] = Field(place, initialized, Storage().url, 1, cards)
-                fill = partial(fill_sqlite, place / "0/central/centrald.db", size)
-                filling.append(_filled("sqlite", size, fill))
-        with contextlib.ExitStack() as stack:
-            postgresql: dict[int, Field] = {}
-            if words.only != "sqlite":
-                server = stack.enter_context(Postgres(durable=True))
-                for size in words.sizes:
-                    name, place = server.create(), Path(folder) / f"postgresql-{size}"
-                    postgresql[size] = Field(place, initialized, server.url(name), 2, cards)
-                    fill = partial(fill_postgres, server, name, size)
-                    filling.append(_filled("postgresql", size, fill))
-            for one in (
-                *sqlite.values(),
-                *postgresql.values(),
-            ):  # one after the other: Alembic's state is the process's
-                await one.prepare()
-            if postgresql:  # or it goes on with what the filling left to do while others are measured
-                autovacuum(server, "off")
-            await asyncio.gather(*filling)
-            if postgresql:
-                autovacuum(server, "on")
-            if sqlite:
-                results += await measure("sqlite", sqlite, (1,), (), words.seconds)
-            if postgresql:
-                results += await measure("postgresql", postgresql, (1, 2), (server.pid,), words.seconds)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench") as folder, contextlib.ExitStack() as until_done:
+            results = _measured(Path(folder), until_done, words)
+    except KeyboardInterrupt:
+        _say("stopped; nothing is written, nothing left behind")
+        return 130
+    _say(f"all of it took {time.perf_counter() - began:.0f} s")
     if words.json:
         words.json.write_text(json.dumps(results, indent=1))
     if words.page:
         central_page.write(results, words.page)
+    return 0
+
+
+def _measured(folder: Path, until_done: contextlib.ExitStack, words: argparse.Namespace) -> list[dict[str, Any]]:
+    """Make and fill every database, one after the other, then measure them."""
+    initialized = folder / "initialized"
+    initialize(initialized, ["localhost", "127.0.0.1"], always_open=True)
+    cards = issue(initialized, BUSY * CARDS, datetime.datetime.now(datetime.UTC))
+    results: list[dict[str, Any]] = []
+    sqlite: dict[int, Field] = {}
+    for size in words.sizes if words.only != "postgresql" else ():
+        sqlite[size] = Field(folder / f"sqlite-{size}", initialized, Storage().url, 1, cards)
+        run(sqlite[size].prepare())
+        fill_sqlite(folder / f"sqlite-{size}/0/central/centrald.db", size, _say)
+    os.sync()
+    if sqlite:
+        results += run(measure("sqlite", sqlite, (1,), (), words.seconds))
+    if words.only == "sqlite":
+        return results
+    server = until_done.enter_context(Postgres(durable=True))
+    postgresql: dict[int, Field] = {}
+    with careless(server):
+        for size in words.sizes:
+            name = server.create()
+            postgresql[size] = Field(folder / f"postgresql-{size}", initialized, server.url(name), 2, cards)
+            run(postgresql[size].prepare())
+            fill_postgres(server, name, size, _say)
+    return results + run(measure("postgresql", postgresql, (1, 2), (server.pid,), words.seconds))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(main())

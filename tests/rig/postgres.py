@@ -33,6 +33,14 @@ class Postgres:
     def __init__(self, *, durable: bool = False) -> None:
         """Make and start it; `durable`: with every commit synced, as in production."""
         self._folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # short: a socket's path has 107 bytes
+        self._process: Process | None = None
+        try:
+            self._start(durable=durable)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, *, durable: bool) -> None:
         self._as: tuple[str, ...] = ()
         if os.geteuid() == 0:
             user = pwd.getpwnam(SUPERUSER)
@@ -51,11 +59,13 @@ class Postgres:
             log=self._folder / "log",
             prefix=("setpriv", "--pdeathsig", "QUIT", *self._as, "--"),
         )
-        wait_until(lambda: "ready to accept connections" in self._process.output(), START_SECONDS, "postgres")
+        output = self._process.output
+        wait_until(lambda: "ready to accept connections" in output(), START_SECONDS, "postgres")
 
     @property
     def pid(self) -> int:
         """The server's main process."""
+        assert self._process is not None
         return self._process.pid
 
     def url(self, database: str) -> str:
@@ -92,8 +102,9 @@ class Postgres:
 
     def stop(self) -> None:
         """End it, and remove all it kept."""
-        self._process.signal(signal.SIGQUIT)  # at once: nothing of it is needed any more
-        self._process.wait()
+        if self._process is not None:
+            self._process.signal(signal.SIGQUIT)  # at once: nothing of it is needed any more
+            self._process.wait()
         shutil.rmtree(self._folder)
 
     def __enter__(self) -> Self:
