@@ -121,14 +121,7 @@ class Centrald:
         return TlsFiles(directory / tls.certificate, directory / tls.key, directory / tls.kiosk_authority)
 
     def _certificates(self) -> dict[str, Path]:
-        tls, keys = self._config.tls, self._config.keys
-        files = {
-            "server": tls.certificate,
-            "kiosk_authority": tls.kiosk_authority,
-            "user_authority": keys.user_authority,
-            "signing_authority": keys.signing_authority,
-        }
-        return {role: self._directory / name for role, name in files.items()}
+        return {role: self._directory / name for role, name in self._config.certificates().items()}
 
 
 class Scrapes:

@@ -135,6 +135,15 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     limits: Limits = Limits()
     metrics: MetricsAddress = MetricsAddress()
 
+    def certificates(self) -> dict[str, str]:
+        """Return the files whose certificates somebody has to renew in time, by what they are for."""
+        return {
+            "server": self.tls.certificate,
+            "kiosk_authority": self.tls.kiosk_authority,
+            "user_authority": self.keys.user_authority,
+            "signing_authority": self.keys.signing_authority,
+        }
+
 
 def load(directory: Path) -> Config:
     """Read DIRECTORY/centrald.toml; raises ConfigError naming file and key."""

@@ -19,16 +19,9 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, as_json: AsJson = False) -> 
     from centrald import pki
     from centrald.config import load
 
-    tls, keys = load(directory).tls, load(directory).keys
-    files = {
-        "server": tls.certificate,
-        "kiosk_authority": tls.kiosk_authority,
-        "user_authority": keys.user_authority,
-        "signing_authority": keys.signing_authority,
-    }
     now = SystemClock().now()
     rows: list[dict[str, Any]] = []
-    for role, name in files.items():
+    for role, name in load(directory).certificates().items():
         for one in pki.read_certificates(directory / name):
             left = (one.not_valid_after_utc - now).days
             rows.append({"role": role, "file": name, "expires_at": one.not_valid_after_utc, "days_left": left})
