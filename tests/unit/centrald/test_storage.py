@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import datetime
 import sqlite3
 from dataclasses import replace
@@ -97,8 +98,12 @@ async def test_racing_repeats_have_one_effect(world: World) -> None:
     begun = new_id()
     answers = await asyncio.gather(*(world.kiosks.begin(KIOSK, begun, PROCEDURE) for _ in range(30)))
     assert all(one == answers[0] for one in answers)
-    events = [entry.event.value for entry in await world.ledger()]
-    assert (events.count("authorized"), events.count("begun")) == (1, 2)
+    receipt = card.write(given[0].external_authenticate, given[0].s_enc, given[0].s_mac)
+    reports = await asyncio.gather(*(attempt.done(receipt) for _ in range(10)))
+    assert all(one == reports[0] for one in reports)
+    assert set(await asyncio.gather(*(attempt.release() for _ in range(10)))) == {State.USED}
+    events = collections.Counter(entry.event.value for entry in await world.ledger())
+    assert [events[name] for name in ("authorized", "begun", "reported", "released")] == [1, 2, 1, 1]
 
 
 @ON_POSTGRESQL
