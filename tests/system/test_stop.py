@@ -99,7 +99,7 @@ async def test_new_attempts_are_refused_and_the_write_is_finished(
 async def test_while_a_card_stays_mute_in_the_write(
     citizen: Citizen, new_password: str, stopped: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command's limit is shortened from 10 s to half a second; everything else has its time."""
+    """The limit of a command is shortened from 10 s to 0.8 s; everything else has its time."""
     daemon = citizen.stack.gatewayd
     with monkeypatch.context() as patched:
         patched.setattr(daemon, "command", lambda: [*IMPATIENT, "--config", daemon.config])

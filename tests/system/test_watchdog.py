@@ -19,7 +19,7 @@ from tests.rig.process import BIN, ROOT, wait_until
 LIMIT_S = 0.4  # the manager's
 STUCK_LIMIT_S = 1.0  # ours
 PATIENCE_S = 10.0
-IMPATIENT = (BIN / "python", "-P", ROOT / "tests/rig/impatient.py")  # half a second for a command of a card
+IMPATIENT = (BIN / "python", "-P", ROOT / "tests/rig/impatient.py")  # 0.8 s for a command of a card
 
 
 class Manager:
