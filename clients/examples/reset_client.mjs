@@ -12,6 +12,10 @@ import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 
 const [socket, kept, protos] = process.argv.slice(2);
+if (!protos) {
+  console.error("usage: node reset_client.mjs SOCKET KEPT PROTOS");
+  process.exit(1);
+}
 const EXIT_CODES = { OUTCOME_DONE: 0, OUTCOME_NOT_DONE: 1, OUTCOME_UNKNOWN: 2 };
 const files = ["reset_service", "gateway_service"].map((name) => `jpkireset/gateway/v1/${name}.proto`);
 const definition = loader.loadSync(files, { includeDirs: [protos], keepCase: true, enums: String });

@@ -40,7 +40,7 @@ PASSWORD = "DOCUMENT5".ljust(PASSWORD_LENGTH, "X")
 TYPED = ["README.md", "docs/INSTALL.md", "docs/OPERATIONS.md", "docs/DOCTOR.md", "docs/CENTRAL.md", "docs/FRONTEND.md"]
 TYPED += ["docs/RUNBOOKS.md", "docs/CARDSIM.md", "docs/PERFORMANCE.md", "docs/METRICS.md", "CONTRIBUTING.md"]
 
-OURS = {"cardsim", "centrald", "gatewayctl", "jpki-phone"}
+OURS = {"cardsim", "centrald", "gatewayctl", "jpki-phone", "mkdir", "python"}
 STDIN = {"jpki-phone reserve": f"{USER_PIN}\n", "gatewayctl reset": f"{USER_PIN}\n{PASSWORD}\n{PASSWORD}\n"}
 SET_UP = "PATH=.venv/bin:$PATH; set -a; . .run/env; set +a"  # holds for all that follows it
 
@@ -49,6 +49,7 @@ TYPED_THERE = f"{PACKAGE}::test_what_the_page_says_can_be_typed"
 POSTGRES = "tests/unit/centrald/test_migration.py::test_the_command_goes_down_only_when_told_twice"
 SERVE = "tests/integration/test_centrald_process.py::test_it_says_where_it_serves_and_stops_cleanly"
 FAULTS = "tests/integration/test_cardsim_faults.py::test_the_examples_of_the_document"
+EXAMPLES = "tests/system/test_front_end_page.py::start"
 RUNBOOKS = "tests/unit/docs/test_runbooks.py::test_a_page_says_all_there_is_to_say"
 
 # The command, or a pattern of it, → the test that runs it, and what of it stands in that test's module.
@@ -66,6 +67,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     r"centrald init .*--storage-url .*": (POSTGRES, "--storage-url"),
     r"centrald serve --directory DIR": (SERVE, 'centrald("serve"'),
     r"cardsim fault .*": (FAULTS, "CARDSIM.md"),
+    r"PYTHONPATH=stubs python clients/examples/reset_client\.py .*": (EXAMPLES, "reset_client.py"),
+    r"node clients/examples/reset_client\.mjs .*": (EXAMPLES, "reset_client.mjs"),
 }
 BY_MAKE = {"test", "lint", "format", "docs"}  # what `make test` does itself, or compares with
 RECIPES = ("-m tests.rig.", "check-", "build.py", "ruff format", "-m docs.generate")
@@ -104,6 +107,7 @@ class Desk:
         self.typed: set[str] = set()
         (folder / ".venv").symlink_to(ROOT / ".venv")
         (folder / ".run").symlink_to(stack.directory)
+        (folder / "protos").symlink_to(ROOT / "protos")
 
     def type(self, line: Line) -> None:
         """Type a line, with an attempt of this kiosk where the page says ATTEMPT; the same line only once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,17 @@ def test_page_quotes_the_examples() -> None:
         source = (EXAMPLES / name).read_text()
         assert f"```{language}\n{source}```\n" in page
         assert source.count("\n") <= LONGEST
+
+
+@pytest.mark.parametrize("command", [[sys.executable, EXAMPLES / "reset_client.py"], [NODE, "reset_client.mjs"]])
+def test_an_example_without_arguments_says_what_it_wants(tmp_path: Path, command: list[str | Path]) -> None:
+    shutil.copy(EXAMPLES / "reset_client.mjs", tmp_path)
+    (tmp_path / "node_modules").symlink_to(ROOT / "tests/foreign/node_modules")
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "reset_client" in ended.stderr
+    assert "    at " not in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_requests_of_the_page_are_requests() -> None:
