@@ -24,6 +24,7 @@ _SETTINGS = {
     "timezone": "UTC",
     "statement_timeout": "5000",  # milliseconds; a kiosk waits 3 s for a call
     "idle_in_transaction_session_timeout": "10000",  # milliseconds; a service that hangs frees its locks
+    "default_transaction_isolation": "read committed",  # see above, whatever the database's own default is
     "synchronous_commit": "on",  # an answer is a promise: never before it is on disk
 }
 # PostgreSQL's documentation, Appendix A: unique_violation, serialization_failure, deadlock_detected, admin_shutdown,

@@ -212,6 +212,22 @@ async def test_the_time_is_the_servers(world: World) -> None:
 
 
 @ON_POSTGRESQL
+async def test_a_default_of_the_database_weakens_nothing(world: World, postgres: Postgres) -> None:
+    """Under a stricter level, who waited for a card would go on with what was there before the wait."""
+    name = sa.make_url(world.storage_url).database
+    for setting in ("default_transaction_isolation = 'repeatable read'", "synchronous_commit = off"):
+        postgres.execute(f"ALTER DATABASE {name} SET {setting}")
+    own = Database.open(world.storage_url, world.directory)
+    try:
+        async with own.transaction() as tx:
+            for setting, value in (("transaction_isolation", "read committed"), ("synchronous_commit", "on")):
+                found = await tx._connection.execute(sa.text(f"SHOW {setting}"))
+                assert found.scalar_one() == value
+    finally:
+        await own.close()
+
+
+@ON_POSTGRESQL
 async def test_a_lost_connection_is_made_anew(world: World, postgres: Postgres) -> None:
     own = Database.open(world.storage_url, world.directory)  # its time is the server's, asked for on that connection
     name = sa.make_url(world.storage_url).database
