@@ -59,9 +59,9 @@ def export(
 ) -> None:
     """Write the entries as JSON lines, lane by lane, of each the oldest first.
 
-    A line's `hash` is SHA-256 of the line without it, as canonical JSON (RFC 8785: keys in order, no spaces, UTF-8),
-    and `previous` is the hash of the line before in its `lane` (none is said: 0). Anyone can verify it without this
-    program.
+    A line's `hash` is SHA-256 of the line without it, as canonical JSON (RFC 8785: keys in order, no spaces,
+    UTF-8), and `previous` is the hash of the line before in its `lane` (a line that names none is of lane 0).
+    Anyone can verify it without this program.
     """
     import json
 

@@ -27,7 +27,7 @@ _FARTHEST = datetime.timedelta(days=366)
 
 _WHEN = "2026-12-01T01:00, in the service's time zone, or with another's: 2026-12-01T01:00+00:00."
 _From = Annotated[str, typer.Argument(metavar="FROM", help=f"When it begins: {_WHEN}")]
-_Until = Annotated[str, typer.Argument(metavar="UNTIL", help="When it ends, written alike.")]
+_Until = Annotated[str, typer.Argument(metavar="UNTIL", help="When it ends, in the same form.")]
 
 
 def _moment(text: str, directory: Path) -> datetime.datetime:
