@@ -106,7 +106,7 @@
   // --- letters: the cap height of BIZ UD Gothic is 0.765 em ---
   for (const node of ofText) {
     const element = node.parentElement;
-    if (element.closest(".code, rt, .spoken")) continue;
+    if (element.closest(".code, rt, .spoken, [data-entry]")) continue;
     const height = mm(parseFloat(getComputedStyle(element).fontSize) * 0.765);
     const least = element.closest(".tools, .official, .other") ? wanted.smallLetterMm : wanted.letterMm;
     if (height < least - 0.05) found.push(`letters of ${height.toFixed(1)} mm, not ${least}: ${node.data.trim().slice(0, 20)} in ${called(element)}`);

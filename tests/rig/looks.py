@@ -22,8 +22,8 @@ LIMITS = {
     "textContrast": 7.0,  # WCAG 2.2, 1.4.6
     "shapeContrast": 3.0,  # 1.4.11
     # Cap heights. EN 301 549, 5.1.4 asks for 0.7 degrees, 4.9 mm at 400 mm: sentences have that; keys and notes do not.
-    "letterMm": 3.5,
-    "smallLetterMm": 2.8,  # of the tools' names and of the official terms beside a translation
+    "letterMm": 4.0,
+    "smallLetterMm": 3.55,  # of the tools' names and of the official terms beside a translation
 }
 PREFER = """async (press) => {
   const token = document.querySelector('meta[name="page-token"]').content;
