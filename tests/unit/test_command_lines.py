@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import cardsim.cli
 import centrald.cli.main
 import gatewayctl.cli
+import gatewayctl.doctor.examination
 import jpki_kiosk.cli
 import jpki_phone.cli
 from gatewayctl.exits import ExitCode
@@ -101,6 +102,15 @@ def test_a_missing_daemon_is_told(tmp_path: Path, name: str, words: tuple[str, .
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"No answer from the daemon at {where}: {why}. ")
     assert then in line
+
+
+def test_a_doctor_that_is_interrupted_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> Iterator[None]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gatewayctl.doctor.examination, "examine", interrupted)
+    result = CliRunner().invoke(APPS["gatewayctl"], ["doctor"])
+    assert (result.exit_code, result.output) == (ExitCode.LEFT, "")
 
 
 @pytest.mark.parametrize(

@@ -58,5 +58,6 @@ DOCTOR_HELP = _listed(
         9: "nothing is wrong, and something could not be seen: run it as root",
         10: "at least one check warns, none fails",
         11: "at least one check fails",
+        130: "left by Ctrl-C before the end",
     }
 )

@@ -91,10 +91,13 @@ def doctor(config: str, *, as_json: bool) -> ExitCode:
 
     now = datetime.datetime.now(datetime.UTC)
     findings = []
-    for finding in examine(Path(config), now):
-        findings.append(finding)
-        if not as_json:
-            _say("\n".join(lines(finding)))
+    try:
+        for finding in examine(Path(config), now):
+            findings.append(finding)
+            if not as_json:
+                _say("\n".join(lines(finding)))
+    except KeyboardInterrupt:
+        return ExitCode.LEFT
     whole = report(findings, now, importlib.metadata.version("gatewayd"))
     _say(msgspec.json.encode(whole).decode() if as_json else f"\n{summary(whole)}")
     return whole.worst.exit_code
