@@ -32,7 +32,6 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.reader import FakeReader
 
 PIN = b"1357"
-OLD_PASSWORD = b"OLDPASS1"
 NEW_PASSWORD = b"NEWPASS2"
 PATIENCE_S = 20.0  # real seconds for anything that must come
 LULL_S = 0.004  # real seconds without news after which time moves on
