@@ -64,7 +64,6 @@ class Visitor:
         self.card = card
         self.by_keys = False
         self.presses = 0  # besides keys of a pad
-        self.hurried = False  # goes to the terms without looking, where that is not what a test is about
         self.seen: Callable[[Visitor], None] = lambda _: None  # told of every screen waited for
         self.expected: tuple[str, ...] = ()  # words of what the page may write into its console
         self.codes = codes()
@@ -157,11 +156,9 @@ class Visitor:
     def to_terms(self) -> None:
         """Go to the terms."""
         self.at("idle")
-        for press in TO_TERMS:
+        for press, name in TO_TERMS.items():
             self.press(press)
-            self.at(
-                {"touch": "services", "reset": "procedure", "signing-password": "checklist", "ready": "terms"}[press]
-            )
+            self.at(name)
 
     def agree(self) -> None:
         """Accept the terms; the card is asked for."""

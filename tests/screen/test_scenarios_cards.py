@@ -13,6 +13,5 @@ from tests.rig.stage import Stage
 def test_scenario(stage: Stage, examiner: Examiner, scenario: Scenario) -> None:
     examiner.problems.clear()
     with stage.visit(examiner) as visitor:
-        visitor.hurried = True
         scenario.play(visitor)
     assert examiner.problems == []
