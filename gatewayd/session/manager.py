@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from gatewayd.central.port import ServiceStatus
 from gatewayd.dialogue import events as ev
 from gatewayd.dialogue.machine import Shown
 from gatewayd.dialogue.vocabulary import CardRequest, Outcome, Reason, State
@@ -168,8 +169,11 @@ class Manager:
         return View(1, attempt_id, shown, None)
 
     def _make_session(self, attempt_id: str) -> Session:
+        service = asyncio.create_task(self._ports.central.service_status())  # while the attempt is made durable
+        service.add_done_callback(_heard)
+
         def make_performer(late_receipt: Callable[[], None]) -> Performer:
-            return Performer(attempt_id, self._ports, admit=self._admit, late_receipt=late_receipt)
+            return Performer(attempt_id, self._ports, admit=lambda: self._admit(service), late_receipt=late_receipt)
 
         return Session(
             attempt_id,
@@ -180,13 +184,13 @@ class Manager:
             clock=self._ports.clock,
         )
 
-    async def _admit(self) -> Reason | None:
+    async def _admit(self, service: asyncio.Task[ServiceStatus]) -> Reason | None:
         """Ask reader, journal and centre, all of them. Raises CentralUnavailable, JournalUnavailable."""
         if self._ports.reader.state.problem is not None:
             return Reason.READER_UNAVAILABLE
         probe = asyncio.create_task(self._ports.journal.probe())
         try:
-            status = await self._ports.central.service_status()
+            status = await service
         finally:
             await probe
         return None if status.refusal is None else reason_of(status.refusal)
@@ -203,3 +207,9 @@ class Manager:
             self.session = None
             self._ports.metrics.lease_released(self._ports.clock.monotonic() - since)
             self.changed.set()
+
+
+def _heard(service: asyncio.Task[ServiceStatus]) -> None:
+    """Take the answer although nobody may be left who wants it."""
+    if not service.cancelled():
+        service.exception()
