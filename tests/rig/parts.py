@@ -15,7 +15,7 @@ import msgspec
 from cardsim import control
 from cardsim.fault import Fault
 from tests.rig.pcscd import VirtualReader
-from tests.rig.process import BIN, Process, RigError, run
+from tests.rig.process import BIN, ROOT, Process, RigError, run
 from tests.rig.site import Site
 
 
@@ -334,12 +334,19 @@ class Gatewayd(Part):
         return [*self.program, "--config", self.config]
 
     def environment(self) -> Mapping[str, str]:
-        """See `Part`."""
-        return self._pcsc
+        """See `Part`: where PC/SC is, and what the unit sets."""
+        return {**self._pcsc, **unit_environment()}
 
     def serving(self, event: dict[str, Any]) -> None:
         """See `Part`."""
         self.metrics_url = f"http://{event['metrics_address']}/metrics"
+
+
+def unit_environment() -> dict[str, str]:
+    """Return the variables that the packaged unit gives the daemon."""
+    lines = (ROOT / "systemd/gatewayd.service").read_text().splitlines()
+    settings = (line.removeprefix("Environment=") for line in lines if line.startswith("Environment="))
+    return {name: value for name, _, value in (setting.partition("=") for setting in settings)}
 
 
 def toml(sections: Mapping[str, Mapping[str, object]]) -> str:
