@@ -24,7 +24,8 @@ let canExtend = false;
 let inertUntil = 0;
 let lostTimer = 0;
 let away = false; // the server, for too long
-let slow = 0; // presses that wait for their answer, visibly
+let late = false; // an answer to a press
+const waits = new Set(); // timers of the presses that are not answered yet
 const inFlight = new Set();
 const pressedAt = new Map();
 
@@ -110,16 +111,22 @@ async function press(name) {
 // A press that is not answered at once is seen to wait, and one that is not answered at all to be lost: a screen that
 // nobody serves must not look as if it had listened.
 async function heeded(request) {
-  let waits = false;
   const timer = setTimeout(() => {
-    waits = true;
-    slow += 1;
+    late = true;
     updateLost();
   }, SLOW_MS);
+  waits.add(timer);
   const answer = await request;
-  clearTimeout(timer);
-  if (waits) slow -= 1;
+  endWaits([timer]);
   if (answer === null) serverIsAway();
+}
+
+function endWaits(timers) {
+  for (const timer of timers) {
+    clearTimeout(timer);
+    waits.delete(timer);
+  }
+  late &&= waits.size > 0;
   updateLost();
 }
 
@@ -142,7 +149,7 @@ function serverIsAway() {
 }
 
 function updateLost() {
-  lost.hidden = !away && !slow;
+  lost.hidden = !away && !late;
   updateInert();
 }
 
@@ -161,6 +168,7 @@ async function loadAnew() {
 definePads();
 link.addEventListener("screen", (event) => {
   heard();
+  endWaits([...waits]); // whatever was pressed before belongs to another screen
   draw(event.detail);
 });
 link.addEventListener("wipe", loadAnew);
