@@ -249,7 +249,7 @@ class KioskCalls:
         receipt: Receipt | None,
     ) -> Report:
         """Record what became of write `n`; taken also when the kiosk is disabled or the attempt released."""
-        attempt = rules.owned((await tx.visit(kiosk, attempt_id)).attempt, kiosk)
+        attempt = rules.owned(await tx.attempt(attempt_id), kiosk)
         if attempt.check is None or attempt.check.refusal is not None:
             raise OutOfOrder("no reservation was checked")
         before = await self._reservation(tx, attempt.check)
@@ -282,7 +282,7 @@ class KioskCalls:
     @transactional
     async def release(self, tx: Transaction, kiosk: KioskId, attempt_id: str) -> State | None:
         """End an attempt for good; an id never seen leaves a tombstone."""
-        known = (await tx.visit(kiosk, attempt_id)).attempt
+        known = await tx.attempt(attempt_id)
         before = None
         if known is not None and known.check is not None and known.check.reservation_id is not None:
             before = await self._reservation(tx, known.check)
@@ -308,7 +308,7 @@ class KioskCalls:
     @transactional
     async def get(self, tx: Transaction, kiosk: KioskId, attempt_id: str) -> AttemptStatus:
         """Tell what became of an attempt; raises NeverBegun."""
-        known = (await tx.visit(kiosk, attempt_id)).attempt
+        known = await tx.attempt(attempt_id)
         if known is None:
             raise NeverBegun("no such attempt")
         attempt = rules.owned(known, kiosk)

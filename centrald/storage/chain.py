@@ -60,12 +60,11 @@ def _append_one() -> sa.Insert:
         + piece["after"]
     )
     hashed = sa.func.sha256(sa.func.convert_to(text, sa.literal_column("'UTF8'")), type_=_table.c.hash.type)
-    linked = sa.select(seq.label("seq"), held.c.hash.label("previous"), hashed.label(_HASH)).cte("linked")
     moved = (
         sa.update(_table)
         .where(_table.c.lane == sa.bindparam("of_lane"))
-        .values(seq=linked.c.seq, hash=linked.c.hash)
-        .returning(*(linked.c[name] for name in _LINKS))
+        .values(seq=seq, hash=hashed)
+        .returning(_table.c.seq, held.c.hash.label("previous"), _table.c.hash)
         .cte("moved")
     )
     new = (
@@ -73,7 +72,7 @@ def _append_one() -> sa.Insert:
         for one in schema.ledger.c
     )
     named = sa.insert(schema.ledger).inline().from_select(schema.ledger.c.keys(), sa.select(*new))
-    return named.add_cte(held, linked, moved).returning(*(schema.ledger.c[name] for name in _LINKS))
+    return named.add_cte(held, moved).returning(*(schema.ledger.c[name] for name in _LINKS))
 
 
 _APPEND_ONE = _append_one()

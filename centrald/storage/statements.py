@@ -58,10 +58,9 @@ def _postgresqls_clock(element: _ServersClock, compiler: Any, **words: Any) -> s
 
 
 # What a call begins with tells the time as well: `now` is the one that is given as `clock`, or else the server's.
-_moment = sa.select(
-    sa.func.coalesce(sa.bindparam("clock", type_=Moment), _ServersClock(), type_=Moment).label("now")
-).cte("moment")
-NOW = sa.select(_moment.c.now)
+_now = sa.func.coalesce(sa.bindparam("clock", type_=Moment), _ServersClock(), type_=Moment).label("now")
+_one_row = sa.select(sa.literal_column("1").label("one")).subquery("one_row")
+NOW = sa.select(_now)
 
 _enabled = (
     sa.select(sa.literal_column("1"))
@@ -81,24 +80,23 @@ _enabled = (
     .exists()
     .label("enabled")
 )
-_at_hand = (maintenance.c.ends_at > _moment.c.now) & maintenance.c.cancelled_at.is_(None)
+_moment = sa.select(_now).cte("moment")
+_ahead = (maintenance.c.ends_at > _moment.c.now) & maintenance.c.cancelled_at.is_(None)
 # One row at least, and one for each maintenance window ahead.
 STANDING = sa.select(
     _moment.c.now, _enabled, maintenance.c.starts_at, maintenance.c.ends_at, *part(attempt)
-).select_from(
-    _moment.outerjoin(maintenance, _at_hand).outerjoin(attempt, attempt.c.id == _value("attempt")),
-)
+).select_from(_moment.outerjoin(maintenance, _ahead).outerjoin(attempt, attempt.c.id == _value("attempt")))
 
 _held_attempt = sa.select(attempt).where(attempt.c.id == _value("attempt")).with_for_update().cte("held_attempt")
 _its_card = (card.c.authority_key_id == _held_attempt.c.authority_key_id) & (card.c.serial == _held_attempt.c.serial)
 _held_card = sa.select(card).join(_held_attempt, _its_card).with_for_update(of=card).cte("held_card")
+_both_held = _one_row.outerjoin(_held_attempt, sa.true()).outerjoin(_held_card, sa.true())
+_its_columns = [_held_attempt.c[one.name].label(f"attempt__{one.name}") for one in attempt.c]
 # One row: the attempt, held first, and the card that passed its check, held after it; or NULLs.
+ATTEMPT = sa.select(_now, *_its_columns, _held_card.c.serial.label("held")).select_from(_both_held)
 VISIT = sa.select(
-    _moment.c.now,
-    _enabled,
-    *(_held_attempt.c[one.name].label(f"attempt__{one.name}") for one in attempt.c),
-    *(_held_card.c[one.name].label(f"card__{one.name}") for one in card.c),
-).select_from(_moment.outerjoin(_held_attempt, sa.true()).outerjoin(_held_card, sa.true()))
+    _now, _enabled, *_its_columns, *(_held_card.c[one.name].label(f"card__{one.name}") for one in card.c)
+).select_from(_both_held)
 
 CARD = sa.select(card).where(_of_certificate(card)).with_for_update()
 
@@ -111,9 +109,7 @@ _held_challenge = (
     .with_for_update()
     .cte("held_challenge")
 )
-CHALLENGE = sa.select(_moment.c.now, _held_challenge.c.issued_at).select_from(
-    _moment.outerjoin(_held_challenge, sa.true())
-)
+CHALLENGE = sa.select(_now, _held_challenge.c.issued_at).select_from(_one_row.outerjoin(_held_challenge, sa.true()))
 USE_CHALLENGE = sa.delete(phone_challenge).where(phone_challenge.c.challenge == _value("used"))
 
 

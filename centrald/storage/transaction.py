@@ -44,7 +44,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A kiosk that goes on with an attempt."""
+    """A kiosk that asks for more in an attempt."""
 
     enabled: bool
     attempt: Attempt | None
@@ -54,7 +54,8 @@ class Visit:
 class Transaction:
     """Reads and writes of one transaction.
 
-    Its first read tells the time that counts in it: `standing`, `visit`, `challenge_lives`, or `look_at_clock` alone.
+    Its first read tells the time that counts in it: `standing`, `visit`, `attempt`, `challenge_lives`, or
+    `look_at_clock` alone.
     """
 
     def __init__(self, connection: Link, clock: datetime.datetime | None) -> None:
@@ -122,6 +123,11 @@ class Transaction:
         """Return the attempt and then its card, and hold both; and whether the kiosk is enabled."""
         (row,) = await self._first(statements.VISIT, **_at(kiosk), attempt=attempt_id)
         return Visit(bool(row["enabled"]), rows.attempt_beside(row), rows.card_beside(row))
+
+    async def attempt(self, attempt_id: str) -> Attempt | None:
+        """Return an attempt, and hold it and then its card."""
+        (row,) = await self._first(statements.ATTEMPT, attempt=attempt_id)
+        return rows.attempt_beside(row)
 
     # cards
 
