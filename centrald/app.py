@@ -26,6 +26,7 @@ from centrald.certificates import UserAuthority, load_roots
 from centrald.clock import Clock, SystemClock
 from centrald.config import Config
 from centrald.errors import ConfigError
+from centrald.logs import tell_loop_fault
 from centrald.masterkeys import KeyRing
 from centrald.metrics import Metrics
 from centrald.monitor import Monitor, look_at_certificates, look_at_guards
@@ -170,6 +171,7 @@ async def serve(directory: Path, config: Config, announce: Callable[[str], None]
     """Serve until SIGTERM or SIGINT; announces one JSON line when both listeners serve."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(tell_loop_fault)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     service = Centrald(directory, config)

@@ -1,7 +1,7 @@
 """Log lines: one JSON object a line on standard error, with the attempt's id in each line that belongs to one.
 
-The kiosk's screen writes lines of this form with a formatter of its own (`jpki_kiosk.logs`): programs that meet over a
-socket alone share no code for thirty lines. One test holds both to the same rules.
+Screen and centre write lines of this form with formatters of their own (`jpki_kiosk.logs`, `centrald.logs`): programs
+that meet over a socket alone share no code for thirty lines. One test holds all three to the same rules.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 import logging
 import sys
+from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _PRIORITY = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}  # sd-daemon(3), as in syslog(3)
@@ -43,6 +45,11 @@ def _places(error: BaseException | None) -> list[str]:
         places.append(f"{type(error).__name__} at {where}")
         error = error.__cause__ or error.__context__
     return places
+
+
+def tell_loop_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody awaited, in place of the loop's own handler, which shows an exception's text."""
+    logging.getLogger("asyncio").error(context["message"], exc_info=context.get("exception"))
 
 
 def set_up(level: str, *, journald: bool) -> None:

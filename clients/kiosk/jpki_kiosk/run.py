@@ -68,6 +68,7 @@ def run(config: Config, *, announce: Callable[[str], None]) -> None:
 async def _until_signal(
     config: Config, memory: Memory, listener: socket.socket, serving: Callable[[str], None]
 ) -> None:
+    asyncio.get_running_loop().set_exception_handler(logs.tell_loop_fault)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
