@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent  # the virtual environment's, so that no PATH is needed
-# The kernel ends the child when the *thread* that started it ends, however it ends: so start from the main thread.
+# The kernel ends the child when the *thread* that started it ends, however it ends: so start from the main thread. That
+# holds once setpriv has asked for it: a child whose parent dies within those milliseconds stays.
 DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
 POLL_SECONDS = 0.005
 STOP_SECONDS = 10.0

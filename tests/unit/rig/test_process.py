@@ -25,14 +25,15 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print('{"event": "up"}', flush=True)
 signal.pause()
 """
-PARENT = """
+PARENT = '''
 import sys, time
 from pathlib import Path
 from tests.rig.process import Process
-child = Process("child", ["sleep", "30"], log=Path(sys.argv[1]))
+child = Process("child", ["sh", "-c", """echo '{"event": "up"}'; exec sleep 30"""], log=Path(sys.argv[1]))
+child.wait_for_event("up")
 print(child.pid, flush=True)
 time.sleep(30)
-"""
+'''
 
 
 def program(source: str, tmp_path: Path) -> Process:
