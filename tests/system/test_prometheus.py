@@ -89,6 +89,7 @@ async def _live(seen: Watched) -> None:
         await _reader_goes_away(seen, citizen)
         seen.prometheus.until('gatewayd_central_circuit{state="open"} == 1', PATIENCE_S)
         seen.prometheus.until("gatewayd_outbox_pending > 0 and gatewayd_outbox_oldest_seconds > 0", PATIENCE_S)
+        seen.prometheus.until('ALERTS{alertname="GatewaydCentreUnreachable"}', PATIENCE_S)  # an evaluation later
         seen.alerts["without centre and reader"] |= seen.prometheus.alerts()
         await _centre_returns(seen, citizen, attempt)
 
