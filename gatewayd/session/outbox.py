@@ -150,10 +150,11 @@ class Outbox:
             except ValueError:
                 # An entry that had failed became durable after all, and says less than was known; or the attempt itself
                 # never became durable.
+                outcome = "unknown"
                 with contextlib.suppress(ValueError):
-                    await self._journal.finish(attempt_id, "unknown", "outcome_unresolved")
+                    await self._journal.finish(attempt_id, outcome, "outcome_unresolved")
             del self._endings[attempt_id]
-            log.info("outcome durable at last", extra={"attempt_id": attempt_id, "outcome": outcome})
+            log.info("outcome no longer waits for the journal", extra={"attempt_id": attempt_id, "outcome": outcome})
 
     async def _send_waiting(self, attempt_id: str) -> dict[int, Acknowledged]:
         """Send what the attempt has queued, in order; return the centre's answers by item. The caller has the lock."""

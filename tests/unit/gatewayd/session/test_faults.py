@@ -8,7 +8,8 @@ number of the journal's entries.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +49,35 @@ async def check_centre(kiosk: Kiosk, citizen: Citizen, outcome: Outcome | None) 
         assert state in (ReservationState.RESERVED, ReservationState.NONE)
 
 
+class Kiosks:
+    """A kiosk for each run, and one card, as it was issued each time: making its keys takes the time."""
+
+    def __init__(self, folder: Path, factory: CardFactory, master_key: bytes) -> None:
+        self._folder, self._factory, self._master_key = folder, factory, master_key
+        self._card = factory.make(FakeClock().now())
+        references = self._card.link.card.memory.references()
+        self._issued = [(reference, reference.value, reference.tries) for reference in references]
+
+    @contextlib.asynccontextmanager
+    async def new(self, number: int) -> AsyncIterator[tuple[Kiosk, Citizen]]:
+        for reference, value, tries in self._issued:
+            reference.value, reference.tries = value, tries
+        directory = self._folder / str(number)
+        directory.mkdir()
+        async with Kiosk.running(directory, self._factory, self._master_key) as kiosk:
+            kiosk.know(self._card)
+            yield kiosk, Citizen(kiosk, self._card)
+
+
 @pytest.mark.parametrize("fault", Fault)
 @pytest.mark.parametrize("report", REPORTED)
 async def test_a_fault_at_every_command(
     tmp_path: Path, factory: CardFactory, master_key: bytes, fault: Fault, report: str
 ) -> None:
-    made = factory.make(FakeClock().now())  # one for all runs: making its keys takes the time
-    new = [(reference, reference.value, reference.tries) for reference in made.link.card.memory.references()]
+    kiosks = Kiosks(tmp_path, factory, master_key)
     number, outcomes = 1, set()
     while True:
-        for reference, value, tries in new:
-            reference.value, reference.tries = value, tries
-        directory = tmp_path / str(number)
-        directory.mkdir()
-        async with Kiosk.running(directory, factory, master_key) as kiosk:
-            kiosk.know(made)
-            citizen = Citizen(kiosk, made)
+        async with kiosks.new(number) as (kiosk, citizen):
             kiosk.central.failures.update(REPORTED[report])
             kiosk.reader.plan(number, fault)
             last = await citizen.do(await kiosk.open())
@@ -110,17 +124,10 @@ class FailingJournal:
 async def test_a_journal_that_fails_at_every_entry(
     tmp_path: Path, factory: CardFactory, master_key: bytes, durable: bool, lasting: bool
 ) -> None:
-    made = factory.make(FakeClock().now())
-    new = [(reference, reference.value, reference.tries) for reference in made.link.card.memory.references()]
+    kiosks = Kiosks(tmp_path, factory, master_key)
     number, outcomes = 1, set()
     while True:
-        for reference, value, tries in new:
-            reference.value, reference.tries = value, tries
-        directory = tmp_path / str(number)
-        directory.mkdir()
-        async with Kiosk.running(directory, factory, master_key) as kiosk:
-            kiosk.know(made)
-            citizen = Citizen(kiosk, made)
+        async with kiosks.new(number) as (kiosk, citizen):
             journal = FailingJournal(kiosk, number, durable=durable, lasting=lasting)
             opened = await kiosk.manager.open("attempt-1")
             last = opened if isinstance(opened, View) else await citizen.do(opened)
