@@ -11,7 +11,6 @@ import datetime
 import importlib.metadata
 import os
 import secrets
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +27,7 @@ from cardsim.device import CardInSlot
 from cardsim.issue import issue as issue_card
 from cardsim.issue import load_master_key
 from cardsim.ledger import Ledger
+from cardsim.signals import stop_signals
 from cardsim.slot import Slots
 from cardsim.striking import Faults
 
@@ -205,14 +205,10 @@ async def _run(
     placed: list[tuple[str, str]],
     planned: list[fault.Fault],
 ) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     ledger = Ledger(ledger_path, _now)
     faults = Faults(ledger)
     cards = {path.stem: _device(path, ledger, faults) for path in paths}
-    with contextlib.closing(ledger):
+    with stop_signals() as stop, contextlib.closing(ledger):
         async with asyncio.TaskGroup() as tasks:
             slots = Slots(ports, cards, ledger, tasks, faults)
             try:

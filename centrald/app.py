@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import gc
 import json
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -169,20 +170,34 @@ def revocations_of(directory: Path, config: Config) -> Revocations:
 
 async def serve(directory: Path, config: Config, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; announces one JSON line when both listeners serve."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(tell_loop_fault)
+    asyncio.get_running_loop().set_exception_handler(tell_loop_fault)
+    with stop_signals() as stopping:
+        service = Centrald(directory, config)
+        try:
+            addresses = asdict(await service.start())
+            gc.collect()
+            gc.freeze()  # what is there by now stays: the collector need not look at it again and again
+            _log.info("serving", extra=addresses)
+            announce(json.dumps({"event": "serving", **addresses}))
+            await stopping.wait()
+            _log.info("stopping")
+        finally:
+            await service.stop()
+        _log.info("stopped")
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """Yield an event that SIGTERM and SIGINT set; afterwards both are ignored for the rest of the process's life.
+
+    A loop's own handlers give a signal its default back when the loop is closed: one more signal would then kill a
+    process that has done all its work.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    service = Centrald(directory, config)
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     try:
-        addresses = asdict(await service.start())
-        gc.collect()
-        gc.freeze()  # what is there by now stays: the collector need not look at it again and again
-        _log.info("serving", extra=addresses)
-        announce(json.dumps({"event": "serving", **addresses}))
-        await stopping.wait()
-        _log.info("stopping")
+        yield stop
     finally:
-        await service.stop()
-    _log.info("stopped")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)

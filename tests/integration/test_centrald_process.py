@@ -104,6 +104,15 @@ def test_it_says_where_it_serves_and_stops_cleanly(service: Service, number: int
     assert not list((service._directory / "c").glob("centrald.db-*"))  # the write-ahead log is folded in
 
 
+def test_signals_after_the_first_change_nothing(service: Service) -> None:
+    """Not even when all work is done, and a signal's default would be the process's death."""
+    while service.process.poll() is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            service.process.send_signal(number)
+    assert service.end(signal.SIGTERM) == 0
+    assert [line["event"] for line in service.log()] == ["serving", "stopping", "stopped"]
+
+
 def test_what_it_answered_survives_being_killed(service: Service, directory: Path) -> None:
     attempts = [new_id() for _ in range(5)]
     challenges = [service.begin(attempt) for attempt in attempts]

@@ -69,11 +69,26 @@ async def _until_signal(
     config: Config, memory: Memory, listener: socket.socket, serving: Callable[[str], None]
 ) -> None:
     asyncio.get_running_loop().set_exception_handler(logs.tell_loop_fault)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     renderer = Renderer(panel=config.panel)
-    await serve(config, renderer, memory, SystemClock(), listener, serving=serving, stop=stop)
+    with stop_signals() as stop:
+        await serve(config, renderer, memory, SystemClock(), listener, serving=serving, stop=stop)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """Yield an event that SIGTERM and SIGINT set; afterwards both are ignored for the rest of the process's life.
+
+    A loop's own handlers give a signal its default back when the loop is closed: one more signal would then kill a
+    process that has done all its work.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
 
 
 async def serve(
