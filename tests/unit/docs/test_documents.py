@@ -19,17 +19,20 @@ import xml.etree.ElementTree as ET
 from collections import defaultdict
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from centrald.config import Config
+
 ROOT = Path(__file__).resolve().parents[3]
-DOCUMENTS = (
-    "README.md",
-    "ARCHITECTURE.md",
-    "CONTRIBUTING.md",
-    "docs/INSTALL.md",
-    "docs/OPERATIONS.md",
-    "docs/THREATS.md",
-)
+PAGES = sorted(str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+OF_THEIR_OWN = {  # too full of names of cards, libraries and measurements, which no source of ours has
+    "docs/CARD-PROTOCOL.md",
+    "docs/CARDSIM.md",
+    "docs/METRICS.md",
+    "docs/PERFORMANCE.md",
+}
+DOCUMENTS = [page for page in PAGES if page not in OF_THEIR_OWN]
 PARTS = ("gatewayd", "clients", "centrald", "cardsim", "protos", "docs", "tests/rig")
 SCRIPTS = (
     "Makefile",
@@ -47,6 +50,8 @@ NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 MACHINE = re.compile(r"(?<![\w./])/(home|root|work|mnt|Users)\b|\b[A-Z]:\\")
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
+PACKAGE = re.compile(r"jpkireset\.\w+\.v1\b\.?")
+FOREIGN = ("google.rpc.", "grpc.health.", "ErrorInfo.")  # messages of others' protos
 BUILTINS = {".", "cd", "export", "set"}
 
 
@@ -75,9 +80,14 @@ def sources() -> dict[Path, str]:
 
 @functools.cache
 def settings() -> set[str]:
-    """The keys of the daemon's configuration, each with its section."""
+    """The keys of the daemon's and of the centre's configuration, each with its section."""
     reference = tomllib.loads((ROOT / "systemd/gatewayd.toml").read_text())
-    return {f"{section}.{key}" for section, keys in reference.items() for key in keys}
+    sections = {name: set(keys) for name, keys in reference.items()}
+    for field in msgspec.structs.fields(Config):
+        sections[field.name] = sections.get(field.name, set()) | {
+            key.name for key in msgspec.structs.fields(field.type)
+        }
+    return {f"{section}.{key}" for section, keys in sections.items() for key in keys}
 
 
 @functools.cache
@@ -138,6 +148,9 @@ def path_problem(path: str) -> str | None:
 
 def name_problem(name: str) -> str | None:
     """Each part must belong to the one before it; a single word must occur in the sources."""
+    name = PACKAGE.sub("", name)
+    if not name or name.startswith(FOREIGN):
+        return None
     parts = name.split(".")
     if len(parts) == 1:
         plain = name.islower() and "_" not in name
@@ -170,7 +183,6 @@ def program_exists(name: str) -> bool:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_what_is_named_exists(name: str) -> None:
     found = CODE.findall(prose((ROOT / name).read_text()))
-    assert found
     assert not [problem for code in found if (problem := problem_of(code))]
 
 
@@ -183,7 +195,7 @@ def test_commands_can_be_typed(name: str) -> None:
     assert not [target for target in made if target not in targets()]
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", PAGES)
 def test_no_path_of_a_machine(name: str) -> None:
     assert not MACHINE.search((ROOT / name).read_text())
 

@@ -6,14 +6,12 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-import typer
 
-from centrald.cli.main import app as centrald
-from gatewayctl.cli import app as gatewayctl
 from gatewayd.session.readiness import KNOWN
+from tests.unit.docs.our_commands import PROGRAMS, command_of
 
 ROOT = Path(__file__).resolve().parents[3]
 ALERTS = sorted((ROOT / "systemd/alerts").glob("*.yml"))
@@ -21,7 +19,6 @@ PAGE = ROOT / "docs/RUNBOOKS.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 LABELS = ["Means", "Citizens", "Look", "Do", "Escalate"]
-CLIENTS = {"gatewayctl": typer.main.get_command(gatewayctl), "centrald": typer.main.get_command(centrald)}
 # What only looks: the first words of a command, as far as they decide that.
 HARMLESS = {
     ("df",),
@@ -60,18 +57,6 @@ def commands(section: str) -> list[list[str]]:
     return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
 
-def check_our_own(words: list[str]) -> str:
-    """Return the name of a subcommand of ours; fails when it, or one of its options, does not exist."""
-    command: Any = CLIENTS[words[0]]
-    rest = words[1:]
-    while rest and hasattr(command, "commands"):
-        assert rest[0] in command.commands, " ".join(words)
-        command, rest = command.commands[rest[0]], rest[1:]
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {word for word in rest if word.startswith("--")} <= known, " ".join(words)
-    return str(command.name)
-
-
 @pytest.mark.parametrize("rule", list(rules()), ids=lambda rule: rule.alert)
 def test_an_alert_leads_to_its_page(rule: Rule) -> None:
     path, _, anchor = rule.runbook_url.partition("#")
@@ -92,20 +77,10 @@ def test_a_page_says_all_there_is_to_say(name: str) -> None:
     typed = commands(section)
     assert typed
     for words in typed:
-        if words[0] in CLIENTS:
-            assert check_our_own(words) in LOOKS_ONLY, "a look changes nothing"
+        if words[0] in PROGRAMS:
+            assert command_of(words) in LOOKS_ONLY, "a look changes nothing"
         else:
             assert any(tuple(words[: len(known)]) == known for known in HARMLESS), " ".join(words)
-
-
-def test_what_is_named_between_the_lines_exists() -> None:
-    for code in re.findall(r"`([^`\n]+)`", TEXT):
-        words = code.split()
-        if words[0] in CLIENTS and len(words) > 1:
-            check_our_own(words)
-    anchors = {heading.lower() for heading in SECTIONS}
-    assert set(re.findall(r"\]\(#(\w+)\)", TEXT)) <= anchors
-    assert all((PAGE.parent / path).exists() for path in re.findall(r"\]\((\w[^)#]*)\)", TEXT))
 
 
 def test_each_problem_of_readiness_has_its_way() -> None:
