@@ -72,6 +72,7 @@ class Connection(Protocol):
         gone on in either way still runs to its end: if it returns a value after all, `late` is called with it, once, on
         the loop; otherwise the value is dropped.
 
+        TransmitFailed of a card that was lifted comes after `ReaderState` has told of the lift.
         After TransmitFailed from the card the reader wants to see that card lifted: until then a new connection's
         first job raises CardAbsent, although `ReaderState.card_present` is true, after at most 1 s.
         """

@@ -34,8 +34,8 @@ class PcscReader:
     ) -> None:
         self._clock = clock
         self._timing = timing
-        self._thread = CardThread(name, clock, hooks, timing)
         self._watch = PresenceWatch(name, clock, self._publish, hooks, timing)
+        self._thread = CardThread(name, clock, hooks, timing, self._watch.await_news)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None  # the owner thread
         self._closed = False

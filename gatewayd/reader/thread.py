@@ -69,11 +69,19 @@ class _Held:
 class CardThread:
     """The thread's state; `run` is its body. `submit`, `stop` and `held_since` are for the loop and for metrics."""
 
-    def __init__(self, configured: str, clock: Clock, hooks: ReaderHooks, timing: Timing) -> None:
+    def __init__(
+        self,
+        configured: str,
+        clock: Clock,
+        hooks: ReaderHooks,
+        timing: Timing,
+        await_news: Callable[[int, float], None],
+    ) -> None:
         self._configured = configured
         self._clock = clock
         self._hooks = hooks
         self._timing = timing
+        self._await_news = await_news
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._context: pcsc.Context | None = None
@@ -200,8 +208,10 @@ class CardThread:
             return
         held.generation.ended = True
         torn = isinstance(failure, TransmitFailed)
+        gone = False
         try:
-            held.card.disconnect(leave=self._is_gone(held, self._timing.presence_poll if torn else 0))
+            gone = self._is_gone(held, self._timing.presence_poll if torn else 0)
+            held.card.disconnect(leave=gone)
         except LinkError as error:
             failure = failure or error  # the handle is void either way
         self._held = None
@@ -211,6 +221,9 @@ class CardThread:
             self._drop_context()
         self._hooks.lock_held(self._clock.monotonic() - held.since)
         self._hooks.lock_released()
+        if torn and gone:
+            # First the lift, then the failure: or the citizen would be asked to lift a card that is in their hand.
+            self._await_news(held.counter, self._timing.news_patience)
 
     def _is_gone(self, held: _Held, patience: float) -> bool:
         """Tell whether the card was pulled; with patience, once pcscd must have noticed. Raises LinkError.

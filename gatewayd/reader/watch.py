@@ -65,6 +65,8 @@ class PresenceWatch:
         self._timing = timing
         self._insertions = InsertionCount()
         self._published = UNSEEN
+        self._counter: int | None = None  # pcscd's insertions and removals up to what was published
+        self._news = threading.Condition()
         self._stop = threading.Event()
         self._context: pcsc.Context | None = None
         self._look_again_at = clock.monotonic()
@@ -92,6 +94,16 @@ class PresenceWatch:
         """End the thread at the next slice. Called from the loop."""
         self._stop.set()
 
+    def await_news(self, counter: int, seconds: float) -> None:
+        """Wait, not long, until more than this count of pcscd's was published. Called from the owner thread."""
+
+        def told() -> bool:
+            # Without a reader in sight there is no card either, and that was told.
+            return self._counter is None or 0 < (self._counter - counter) % _COUNTER_MODULUS < _COUNTER_MODULUS // 2
+
+        with self._news:
+            self._news.wait_for(told, seconds)
+
     def _watch(self, context: pcsc.Context) -> None:
         """Watch under one context until `stop`. Raises ServiceLost."""
         name, state = "", pcsc.UNAWARE
@@ -112,7 +124,7 @@ class PresenceWatch:
                 context.wait(None, pcsc.UNAWARE, self._timing.watch_slice)
             else:
                 self._insertions.see(state)
-                self._show(None, name, card_present=state.card_present)
+                self._show(None, name, card_present=state.card_present, counter=state.counter)
 
     def _look_again(self, context: pcsc.Context, name: str, state: SlotState) -> SlotState:
         """Return whether the card that does not answer is there at all: a kiosk would ask for ever to take it away.
@@ -137,8 +149,13 @@ class PresenceWatch:
         if context:
             context.release()
 
-    def _show(self, problem: ReaderProblem | None, name: str = "", *, card_present: bool = False) -> None:
+    def _show(
+        self, problem: ReaderProblem | None, name: str = "", *, card_present: bool = False, counter: int | None = None
+    ) -> None:
         state = ReaderState(problem, name, card_present, self._insertions.total)
-        if state != self._published:
-            self._published = state
-            self._publish(state)
+        with self._news:
+            if state != self._published:
+                self._published = state
+                self._publish(state)
+            self._counter = counter
+            self._news.notify_all()

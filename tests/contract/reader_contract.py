@@ -224,6 +224,7 @@ class ReaderContract:
         stage.plan(2, fault)
         with pytest.raises(TransmitFailed):
             await send(connection, FIRST, SECOND, THIRD)
+        assert not stage.reader.state.card_present, "the lift is told before the failure"
         assert card.seen == [FIRST, SECOND][: 1 + (fault is Fault.TORN_AFTER)]
         with pytest.raises(LinkEnded):
             await send(connection, FIRST)

@@ -357,6 +357,7 @@ async def test_failed_card_is_reset_unless_it_is_gone(scard: FakeScard, lifted: 
         await b.placed()
         with pytest.raises(TransmitFailed):
             await transmit(b.reader.connection())
+        assert b.reader.state.card_present is not lifted
         expected = real.SCARD_LEAVE_CARD if lifted else real.SCARD_RESET_CARD
         assert scard.arguments("SCardDisconnect") == [(7, expected)]
 
