@@ -14,8 +14,8 @@ import pexpect
 SECONDS = 20
 SIZE = (50, 200)  # lines and columns; wide, so that no sentence is broken
 # Stays behind the program as a person's shell would, and tells what it left.
-SHELL = 'trap : INT; "$@"; echo "[code $?]"; stty -a'
-CTRL_C, CTRL_D = "\x03", "\x04"
+SHELL = 'trap : INT QUIT; "$@"; echo "[code $?]"; stty -a'
+CTRL_C, CTRL_D, CTRL_BACKSLASH = "\x03", "\x04", "\x1c"
 
 
 @dataclass

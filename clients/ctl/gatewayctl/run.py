@@ -73,7 +73,7 @@ def reset(socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:
         async with open_link(socket) as link:
             conversation = Conversation(link, terminal, Reporter(terminal.say, emit), attempt_id)
             loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
                 loop.add_signal_handler(number, conversation.interrupt)
             loop.add_signal_handler(signal.SIGCONT, terminal.hush_again)
             with terminal.hushed():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import re
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
 
 import typer
 
@@ -16,6 +19,7 @@ YES = frozenset({"yes", "はい"})
 LAST_TRY = (
     "One try is left (あと1回). If the PIN is wrong it locks, and only the municipal counter can help (市区町村の窓口)."
 )
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # Ctrl-C raises an exception of its own
 _NUMBERS = ("No tries are", "One try is", "Two tries are", "Three tries are")
 
 
@@ -56,9 +60,29 @@ def _visible_line(prompt: str) -> str:
 def _hidden_line(prompt: str) -> bytes:
     if not sys.stdin.isatty():
         return sys.stdin.buffer.readline().rstrip(b"\r\n")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _ended_by_exception():
         warnings.simplefilter("error", getpass.GetPassWarning)  # rather no PIN than a visible one
         try:
             return getpass.getpass(prompt).encode()
         except (EOFError, getpass.GetPassWarning):
             return b""
+
+
+@contextlib.contextmanager
+def _ended_by_exception() -> Iterator[None]:
+    """Let a signal that ends the program do so by SystemExit, so that the terminal is given back with its echo.
+
+    The exit code is what a shell tells of a program that the signal ended: 128 and its number.
+    """
+
+    def leave(number: int, _: object) -> None:
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)  # a second one would interrupt the giving back
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -6,6 +6,8 @@ import asyncio
 import fcntl
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import termios
@@ -26,7 +28,7 @@ from gatewayctl.terminal import LOCAL_FLAGS, Terminal
 from jpki_phone import person as phone_person
 from jpki_phone.problems import PROBLEMS, Problem
 from tests.rig.process import BIN, wait_until
-from tests.rig.terminal import CTRL_C, CTRL_D, SECONDS, Left, terminal
+from tests.rig.terminal import CTRL_BACKSLASH, CTRL_C, CTRL_D, SECONDS, Left, terminal
 from tests.unit.clients.scripted_daemon import Daemon, Script, Stage, serve
 from tests.unit.clients.test_ctl_reset import ATTEMPT, PASSWORD, PIN, ask_password, ask_pin, end, take_pin, to_pin
 
@@ -92,7 +94,7 @@ async def test_nothing_typed_is_shown_and_nothing_typed_ahead_is_taken() -> None
         assert secret not in left.screen.replace(ATTEMPT, "")
 
 
-@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D, CTRL_BACKSLASH])
 async def test_ctrl_c_and_the_end_of_input_cancel_and_wait(key: str) -> None:
     async def script(stage: Stage) -> None:
         await to_pin(stage)
@@ -101,7 +103,7 @@ async def test_ctrl_c_and_the_end_of_input_cancel_and_wait(key: str) -> None:
 
     def drive(child: pexpect.spawn[str]) -> None:
         child.expect_exact(texts.PIN_PROMPT)
-        child.send("12" if key is CTRL_C else "")  # half an entry goes nowhere
+        child.send("" if key is CTRL_D else "12")  # half an entry goes nowhere
         child.send(key)
 
     left = await reset(script, drive, "--attempt-id", ATTEMPT)
@@ -253,6 +255,21 @@ def test_the_phones_pin_is_hidden_too(tries: int) -> None:
         end_of_it = left()
     assert (end_of_it.code, end_of_it.echo) == (0, True)
     assert PIN.decode() not in end_of_it.screen
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_at_the_phones_question_leaves_the_terminal_as_it_was(number: signal.Signals) -> None:
+    """The program tells its own number first: a terminal knows only its shell."""
+    program = "import os; print(f'[pid {os.getpid()}]', flush=True); " + PHONE.format(tries=3, pin=PIN.decode())
+    with terminal([sys.executable, "-c", program]) as (child, left):
+        child.expect(r"\[pid (\d+)\]")
+        assert isinstance(child.match, re.Match)
+        process = int(child.match[1])
+        child.expect_exact("hidden: ")
+        child.send("13")
+        os.kill(process, number)
+        end_of_it = left()
+    assert (end_of_it.code, end_of_it.echo) == (128 + number, True)
 
 
 @pytest.mark.parametrize(
