@@ -111,6 +111,23 @@ async def test_everything_is_measured_and_nothing_told_of_the_citizen(citizen: C
     assert [text for text in labels for word in personal if word.lower() in text.lower()] == []
 
 
+async def test_nothing_on_the_kiosk_s_disk_says_who_was_here(citizen: Citizen, new_password: str) -> None:
+    """Neither as text nor as bytes; so no certificate stands there either, which has its number inside."""
+    citizen.reserve()
+    attempt = await citizen.reset(new_password)
+    await citizen.leave(attempt)
+    stack = citizen.stack
+    files = [path for path in (stack.directory / "kiosk").rglob("*") if path.is_file()]
+    written = {path.name: path.read_bytes() for path in (*files, stack.gatewayd.log)}
+    told = {name for name, content in written.items() if attempt.id.encode() in content}
+    assert "gatewayd.log" in told
+    assert told & {"journal.db", "journal.db-wal"}
+    numbers = _serial_numbers(citizen)
+    for number in numbers:
+        forms = (number.encode(), number.upper().encode(), str(int(number, 16)).encode(), bytes.fromhex(number))
+        assert [name for name, content in written.items() for form in forms if form in content] == []
+
+
 def _serial_numbers(citizen: Citizen) -> list[str]:
     """By what a card is known."""
     entry = json.loads((citizen.stack.site.cards / f"{citizen.card}.entry").read_text())
