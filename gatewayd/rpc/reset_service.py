@@ -92,6 +92,7 @@ async def listen(session: Session, requests: AsyncIterator[reset.ResetPasswordRe
     try:
         async for request in requests:
             submit(session, request)
+            await session.caught_up()
     finally:
         session.tell(ClientGone())
 

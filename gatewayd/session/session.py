@@ -46,8 +46,8 @@ class Session:
         self._metrics = metrics
         self._clock = clock
         self._events: asyncio.Queue[tuple[ev.Event, Secret | None]] = asyncio.Queue()
-        self._views: list[View] = []
-        self._published = asyncio.Event()
+        self._views: asyncio.Queue[View] = asyncio.Queue()  # those the front-end was not sent yet
+        self._latest: View | None = None
         self._effect: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
         self._armed: tuple[type[ev.Event], float] | None = None  # what the timer waits for
@@ -60,7 +60,7 @@ class Session:
     @property
     def view(self) -> View:
         """The latest view."""
-        return self._views[-1] if self._views else self._make_view()
+        return self._latest or self._make_view()
 
     @property
     def blocks_with_card(self) -> bool:
@@ -68,16 +68,21 @@ class Session:
         return self._dialogue.step is Step.REMOVE_CARD
 
     async def views(self) -> AsyncIterator[View]:
-        """Yield every view from the first on, until the one in FINISHED."""
-        sent = 0
-        while True:
-            while sent < len(self._views):
-                yield self._views[sent]
-                sent += 1
-            if self.view.shown.state is State.FINISHED:  # the dialogue is so before the tail is done and the view there
-                return
-            self._published.clear()
-            await self._published.wait()
+        """Yield every view from the first on, until the one in FINISHED; each once, to the one stream there is."""
+        state = None
+        while state is not State.FINISHED:
+            view = await self._views.get()
+            yield view
+            self._views.task_done()
+            state = view.shown.state
+
+    async def caught_up(self) -> None:
+        """Wait until every input is dealt with and every view sent; for ever, when the attempt is over.
+
+        A stream is read no faster, so that a front-end cannot fill our memory.
+        """
+        await self._events.join()
+        await self._views.join()
 
     def submit_user_pin(self, view_number: int, value: bytes, *, last_try_confirmed: bool) -> None:
         """Take the press of 「確認」; dropped when it answers an older view."""
@@ -120,6 +125,7 @@ class Session:
                     self._keep(event, secret)
                 if self._is_due(event):
                     await self._take(event)
+                self._events.task_done()
         finally:
             for task in (self._timer, self._effect):
                 if task is not None:
@@ -231,9 +237,9 @@ class Session:
 
     def _publish(self) -> None:
         view = self._make_view()
-        if not self._views or view.number != self._views[-1].number:
-            self._views.append(view)
-            self._published.set()
+        if self._latest is None or view.number != self._latest.number:
+            self._latest = view
+            self._views.put_nowait(view)
             self._on_view()
 
     def _ended(self) -> None:

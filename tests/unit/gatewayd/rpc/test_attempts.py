@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -13,11 +14,16 @@ from jpkireset.gateway.v1 import reset_service_pb2 as reset
 
 from gatewayd.dialogue.vocabulary import State
 from gatewayd.errors import JournalUnavailable
-from tests.fakes.kiosk import Citizen
+from gatewayd.rpc.reset_service import listen
+from gatewayd.session.view import View
+from tests.fakes.kiosk import Citizen, Kiosk
 from tests.unit.gatewayd.rpc.served import Daemon, error_info
 
 ATTEMPT = "0a6fd1b2-3d1c-4b0e-9a53-1f3c7c9f3b11"
 TIMEOUT_S = 5.0
+FLOOD = 10_000  # inputs
+VIEWS = 20
+MOST_WAITING = 2  # inputs and views
 
 
 async def asked(daemon: Daemon, attempt_id: str = ATTEMPT) -> gateway.Attempt:
@@ -152,3 +158,50 @@ async def test_a_timeline(daemon: Daemon) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await daemon.operator.GetTimeline(operator.GetTimelineRequest(attempt_id="x"), timeout=TIMEOUT_S)
     assert error_info(caught.value).reason == "ATTEMPT_NOT_FOUND"
+
+
+async def test_a_front_end_that_floods_its_stream_is_read_as_fast_as_it_reads(kiosk: Kiosk) -> None:
+    """And never faster than its inputs are dealt with; so nothing piles up, each of them a secret or not."""
+    session = await kiosk.open(ATTEMPT)
+    sent = 0
+
+    async def flood() -> AsyncIterator[reset.ResetPasswordRequest]:
+        nonlocal sent
+        while sent < FLOOD:
+            sent += 1
+            yield reset.ResetPasswordRequest(view_number=session.view.number, more_time=reset.MoreTime())
+            await asyncio.sleep(0)
+        await asyncio.Event().wait()
+
+    listening = asyncio.create_task(listen(session, flood()))
+    await kiosk.until(lambda: session.view.shown.state is State.WAITING_FOR_CARD)
+    assert sent == 1, "no view was sent yet"
+    views = session.views()
+    for read in range(1, VIEWS + 1):
+        await anext(views)
+        assert sent <= read
+        assert session._views.qsize() + session._events.qsize() <= MOST_WAITING
+    assert sent > 1
+
+    goes_on, finish = asyncio.Event(), kiosk.journal.finish
+
+    async def slow(attempt_id: str, outcome: str, reason: str | None) -> None:
+        await goes_on.wait()
+        await finish(attempt_id, outcome, reason)
+
+    kiosk.journal.finish = slow  # type: ignore[method-assign]
+    reading = asyncio.create_task(read_on(views))
+    session.submit_cancel(session.view.number)
+    await kiosk.until(lambda: session._dialogue.finished)
+    before = sent
+    await kiosk.until(lambda: session._views.empty())
+    assert sent - before <= 1, "the ending is not in the journal yet"
+    goes_on.set()
+    await reading
+    assert sent - before <= MOST_WAITING, "the attempt is over"
+    listening.cancel()
+
+
+async def read_on(views: AsyncIterator[View]) -> None:
+    async for _ in views:
+        pass
