@@ -159,6 +159,16 @@ async def test_front_end_dies(citizen: Citizen, reach: Reach) -> None:
     await assert_nothing_is_left(citizen, attempt.id, reasons.REASON_CLIENT_GONE)
 
 
+async def test_front_end_dies_before_its_first_view(citizen: Citizen) -> None:
+    """It has made the id, so it can ask for the outcome all the same."""
+    async with FrontEnd(citizen.stack.gatewayd.socket) as dying:
+        attempt = await dying.attempt()
+        await citizen.front.until_status(lambda status: status.running_attempt_id == attempt.id)
+        assert not attempt.views
+    await citizen.front.idle()
+    await assert_nothing_is_left(citizen, attempt.id, reasons.REASON_CLIENT_GONE)
+
+
 async def test_stream_that_merely_ends_is_a_front_end_that_went_away(citizen: Citizen) -> None:
     attempt = await citizen.agree()
     await attempt.call.done_writing()
