@@ -119,13 +119,17 @@ async def _serve(config: Config, clock: Clock, reread: Callable[[], Config], sig
             Guard(metrics, clock),
         )
 
+        async def tell(problems: tuple[Problem, ...]) -> None:
+            tell_status(problems)
+            await server.admits(not problems)
+
         await server.start()
         certificates_wanted = asyncio.Event()
         background = [
             tasks.create_task(manager.watch_reader(), name="reader watch"),
             tasks.create_task(readiness.poll(), name="readiness"),
             tasks.create_task(central.watch_connection(central_changed), name="connection watch"),
-            tasks.create_task(readiness.announce(tell_status), name="announcements"),
+            tasks.create_task(readiness.announce(tell), name="announcements"),
             tasks.create_task(outbox.run(), name="outbox"),
             tasks.create_task(readiness.count(journal_moved), name="counts"),
             tasks.create_task(resolution.run(), name="resolution"),

@@ -81,7 +81,10 @@ def for_operators(socket: str, group: str, gateway: GatewayService, operator: Op
 
 
 class Server:
-    """Serves every endpoint; health says NOT_SERVING on each until `ready`."""
+    """Serves every endpoint.
+
+    Health says NOT_SERVING on each until `ready`, and of the reset for as long as `admits` says so.
+    """
 
     def __init__(self, endpoints: Sequence[Endpoint], guard: Guard) -> None:
         self._listeners = [_Listener(endpoint, guard) for endpoint in endpoints]
@@ -90,6 +93,7 @@ class Server:
         """Bind every socket with its final owner and mode, then serve. Raises ConfigError when one cannot be bound."""
         for listener in self._listeners:
             await listener.tell(health_pb2.HealthCheckResponse.NOT_SERVING)
+            await listener.tell_of_the_reset(False)
             listener.bind()
         for listener in self._listeners:
             await listener.start()
@@ -98,6 +102,11 @@ class Server:
         """Tell health checks that calls are served."""
         for listener in self._listeners:
             await listener.tell(health_pb2.HealthCheckResponse.SERVING)
+
+    async def admits(self, attempts: bool) -> None:
+        """Tell health checks of the reset whether an attempt could begin; GetStatus says why not."""
+        for listener in self._listeners:
+            await listener.tell_of_the_reset(attempts)
 
     async def stop(self, grace_s: float) -> None:
         """Tell health checks, then let calls end within the grace; called again, the shorter one holds."""
@@ -142,6 +151,12 @@ class _Listener:
             socket.chmod(OWNER_AND_GROUP)
 
     async def tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        """Tell health checks of the socket and of each service on it."""
-        for service in ("", *self._endpoint.services):
+        """Tell health checks of the socket and of each service on it; the reset's may be down all the same."""
+        for service in {"", *self._endpoint.services} - {RESET}:
             await self.health.set(service, status)
+
+    async def tell_of_the_reset(self, admits: bool) -> None:
+        """Tell health checks of the reset, where it is offered."""
+        if RESET in self._endpoint.services:
+            answer = health_pb2.HealthCheckResponse
+            await self.health.set(RESET, answer.SERVING if admits else answer.NOT_SERVING)

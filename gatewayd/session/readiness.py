@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -125,7 +125,7 @@ class Readiness:
             self._manager.changed.set()
             await moved.wait()
 
-    async def announce(self, tell: Callable[[tuple[Problem, ...]], None]) -> None:
+    async def announce(self, tell: Callable[[tuple[Problem, ...]], Awaitable[None]]) -> None:
         """Pass changes on to metrics, log, `tell` and watchers, for as long as the daemon runs."""
         while True:
             self._manager.changed.clear()
@@ -134,7 +134,7 @@ class Readiness:
                 self._told = problems
                 names = [problem.value for problem in problems]
                 self._ports.metrics.ready(set(names), KNOWN)
-                tell(problems)
+                await tell(problems)
                 log.info("ready" if not names else "not ready", extra={"problems": names})
             self._changes += 1
             async with self._news:

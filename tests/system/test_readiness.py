@@ -21,6 +21,7 @@ from tests.rig.parts import Centrald, Gatewayd
 from tests.rig.pcscd import KIOSK, PHONE, PrivatePcscd
 from tests.rig.site import Site
 
+RESET = "jpkireset.gateway.v1.ResetService"
 PCSC, READER, CENTRE = "pcsc_unavailable", "reader_unavailable", "central_unavailable"
 NOTICE_S = 25.0  # a step to the centre is tried for ten seconds first
 
@@ -114,8 +115,12 @@ async def check(front: FrontEnd, daemon: Gatewayd, manager: Manager, wanted: set
     assert {reason for reason, value in reasons.items() if value} == (wanted or {"none"})
     async with grpc.aio.insecure_channel(f"unix:{daemon.socket}") as channel:
         health = health_pb2_grpc.HealthStub(channel)
-        answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
-        assert answer.status == health_pb2.HealthCheckResponse.SERVING, "it lives, and answers why it is not ready"
+        lives, admits = [
+            (await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=SECONDS)).status
+            for service in ("", RESET)
+        ]
+        assert lives == health_pb2.HealthCheckResponse.SERVING, "it lives, and answers why it is not ready"
+        assert (admits == health_pb2.HealthCheckResponse.SERVING) == (not wanted)
 
 
 def transitions(daemon: Gatewayd) -> list[set[str]]:

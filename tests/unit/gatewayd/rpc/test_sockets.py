@@ -45,6 +45,7 @@ async def reflected(channel: grpc.aio.Channel) -> list[str]:
 
 async def test_each_socket_offers_its_own(daemon: Daemon) -> None:
     await daemon.server.ready()
+    await daemon.server.admits(True)
     for channel, offered, other in (
         (daemon.api, (GATEWAY, RESET), OPERATOR),
         (daemon.operators, (GATEWAY, OPERATOR), RESET),
@@ -70,6 +71,15 @@ async def test_health_says_when_calls_are_served(daemon: Daemon) -> None:
     assert [await health_of(channel, "") for channel in channels] == [NOT_SERVING, NOT_SERVING]
     await daemon.server.ready()
     assert [await health_of(channel, "") for channel in channels] == [SERVING, SERVING]
+
+
+async def test_health_of_the_reset_says_whether_an_attempt_could_begin(daemon: Daemon) -> None:
+    assert await health_of(daemon.api, RESET) == NOT_SERVING
+    await daemon.server.ready()
+    assert await health_of(daemon.api, RESET) == NOT_SERVING
+    for admits, told in ((True, SERVING), (False, NOT_SERVING)):
+        await daemon.server.admits(admits)
+        assert [await health_of(daemon.api, service) for service in (RESET, GATEWAY, "")] == [told, SERVING, SERVING]
 
 
 async def test_a_socket_is_its_owner_s_alone(daemon: Daemon) -> None:
