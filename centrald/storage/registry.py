@@ -33,6 +33,7 @@ class Registry:
         """Insert entries that are new, replace those with other content if told to.
 
         Returns what was done, and the positions of those that are there with other content. What is revoked stays so.
+        Entries are locked and inserted in the order of their certificates, so that no two wait for each other.
         """
         known = await self._known([card.certificate for card in cards])
         taken, refused = Taken(), []
@@ -62,7 +63,9 @@ class Registry:
     async def _write(self, new: list[CardEntry], changed: list[CardEntry]) -> None:
         table = schema.card
         if new:
-            await self._connection.execute(sa.insert(table), [rows.card_values(card) for card in new])
+            await self._connection.execute(
+                sa.insert(table), [rows.card_values(card) for card in sorted(new, key=_place)]
+            )
         for card in changed:
             mine = [table.c[name] == value for name, value in rows.certificate_values(card.certificate).items()]
             await self._connection.execute(sa.update(table).where(*mine).values(rows.card_values(card)))
@@ -71,7 +74,8 @@ class Registry:
         table = schema.card
         named = sa.tuple_(*(table.c[name] for name in _ID))
         wanted = [(one.authority_key_id, one.serial) for one in certificates]
-        found = await self._connection.execute(sa.select(table).where(named.in_(wanted)).with_for_update())
+        query = sa.select(table).where(named.in_(wanted)).order_by(*(table.c[name] for name in _ID))
+        found = await self._connection.execute(query.with_for_update())
         cards = [rows.card_of(row) for row in found.mappings()]
         return {card.certificate: card for card in cards}
 
@@ -93,3 +97,8 @@ class Registry:
         version = schema.card.c.key_versions[procedure.name.lower()].as_integer()
         query = sa.select(version, sa.func.count()).group_by(version)
         return {int(key): int(count) for key, count in (await self._connection.execute(query)).all() if key is not None}
+
+
+def _place(card: CardEntry) -> tuple[str, str]:
+    """Return where an entry comes in the order of certificates."""
+    return card.certificate.authority_key_id, card.certificate.serial

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from centrald.errors import Refused
 from centrald.rules.model import CardEntry, CertificateId, Procedure
+from centrald.storage.database import Database
 from centrald.storage.registry import Registry, Taken
+from centrald.storage.transaction import Transaction
+from tests.rig.postgres import Postgres
 from tests.unit.centrald.world import NOON, World, minutes
 
+PATIENCE_S = 20.0
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 FIRST = CardEntry(
     CertificateId("aa", "1"),
     "2",
@@ -40,6 +52,36 @@ async def test_entries_are_added_compared_and_replaced(world: World) -> None:
         assert await Registry(tx).by_key_version(Procedure.SIGNING_PASSWORD) == {49: 2, 50: 1}
         assert await Registry(tx).count() == 3
         assert await tx.card(CertificateId("bb", "1")) == card("bb", "1")  # revoked it stays
+
+
+async def test_two_imports_at_once_do_not_wait_for_each_other(
+    postgres: Postgres, template: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the same new cards in opposite orders. A third one in the middle holds both up, so that each has some."""
+    name = postgres.create(template)
+    cards = [card("aa", f"{serial}") for serial in range(1, 10)]
+    first, second, third = (Database.open(postgres.url(name), tmp_path) for _ in range(3))
+
+    async def take(database: Database, these: list[CardEntry]) -> Taken:
+        async def work(tx: Transaction) -> Taken:
+            return (await Registry(tx).take(these, replacing=False))[0]
+
+        return await database.run(work)
+
+    caplog.set_level(logging.INFO, "centrald")
+    async with asyncio.timeout(PATIENCE_S), contextlib.AsyncExitStack() as stack:
+        for database in (first, second, third):
+            stack.push_async_callback(database.close)
+        with contextlib.suppress(Refused):
+            async with third.transaction() as tx:
+                await Registry(tx).take([cards[4]], replacing=False)
+                importing = asyncio.gather(take(first, cards), take(second, cards[::-1]))
+                while (await asyncio.to_thread(postgres.execute, WAITING, name)).strip() != "2":
+                    await asyncio.sleep(0)
+                raise Refused("broken off")
+        taken = await importing
+    assert sorted([one.added, one.unchanged] for one in taken) == [[0, 9], [9, 0]]
+    assert [vars(record).get("error") for record in caplog.records] == ["IntegrityError"], "and no deadlock"
 
 
 async def test_pages_follow_each_other_without_gap(world: World) -> None:
