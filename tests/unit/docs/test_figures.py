@@ -38,7 +38,7 @@ def test_waits_are_as_long_as_the_architecture_says() -> None:
     rows = re.findall(
         r"^\| [^|]+ \| ([\d.]+ (?:s|min)(?:; [\d.]+ (?:s|min))*) \| ([^|]+) \|$", page("ARCHITECTURE.md"), re.M
     )
-    told = {}
+    told: dict[str, float] = {}
     for limits, names in rows:
         limit_s = [float(number) * SECONDS[unit] for number, unit in (one.split() for one in limits.split("; "))]
         told |= dict(zip(re.findall(r"`([\w.]+)`", names), limit_s, strict=False))
