@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -65,94 +66,39 @@ async def serve(config: Config, clock: Clock, reread: Callable[[], Config]) -> N
         await _serve(config, clock, reread, signals)
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What lives as long as the daemon, each part connected to those it needs."""
+
+    config: Config
+    clock: Clock
+    metrics: Metrics
+    scrapes: Scrapes
+    central: CentralClient
+    reader: PcscReader
+    outbox: Outbox
+    resolution: Resolution
+    manager: Manager
+    readiness: Readiness
+    server: Server
+    central_changed: Callable[[], None]
+    journal_moved: asyncio.Event
+
+
 async def _serve(config: Config, clock: Clock, reread: Callable[[], Config], signals: Signals) -> None:
     """Run the daemon until it is told to stop; raises as `serve` does."""
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         stack.enter_context(only_instance(Path(config.api.socket), "api"))
         stack.enter_context(only_instance(Path(config.operators.socket), "operators"))
-        metrics = make_metrics(clock)
-        scrapes = Scrapes(metrics.registry, config.metrics, credentials())
-        stack.callback(scrapes.close)
-
-        journal = await Journal.open(Path(config.journal.path), clock, metrics.committed)
-        stack.push_async_callback(journal.close)
-        for recovered in await journal.recover():
-            metrics.attempt_recovered(recovered.outcome)
-            log.warning(
-                "closed by the restart", extra={"attempt_id": recovered.attempt_id, "outcome": recovered.outcome}
-            )
-
-        central_news = asyncio.Event()
-
-        def central_changed() -> None:
-            central_news.set()
-            outbox.poke()  # what waits for the centre waits no longer than it is away
-
-        central = make_central(config, clock, metrics, central_changed)
-        stack.push_async_callback(central.close)
-
-        reader = PcscReader(config.reader.name, clock, reader_hooks(metrics))
-        reader.start()
-        stack.push_async_callback(reader.close)
-
-        def receipt_refused() -> None:
-            metrics.receipt_refused()
-            central_news.set()  # the attempt is unknown now: status and metrics are to tell it at once
-
-        journal_moved = asyncio.Event()
-        outbox = Outbox(journal, central, clock, receipt_refused, journal_moved.set)
-        resolution = Resolution(journal, central, clock, journal_moved.set)
-
-        def spawn(work: Coroutine[None, None, None]) -> None:
-            # What an attempt leaves in circles goes when it is over: half a millisecond now, and none during the next.
-            tasks.create_task(work).add_done_callback(lambda _: gc.collect())
-
-        ports = Ports(reader, central, journal, outbox, metrics, clock, spawn)
-        manager = Manager(ports)
-        readiness = Readiness(manager, ports, central_news)
-        gateway = GatewayService(manager, readiness)
-        server = Server(
-            (
-                for_front_ends(config.api.socket, config.api.group, ResetService(manager), gateway),
-                for_operators(config.operators.socket, config.operators.group, gateway, OperatorService(manager)),
-            ),
-            Guard(metrics, clock),
-        )
-
-        async def tell(problems: tuple[Problem, ...]) -> None:
-            tell_status(problems)
-            await server.admits(not problems)
-
-        await server.start()
-        certificates_wanted = asyncio.Event()
-        background = [
-            tasks.create_task(manager.watch_reader(), name="reader watch"),
-            tasks.create_task(readiness.poll(), name="readiness"),
-            tasks.create_task(central.watch_connection(central_changed), name="connection watch"),
-            tasks.create_task(readiness.announce(tell), name="announcements"),
-            tasks.create_task(outbox.run(), name="outbox"),
-            tasks.create_task(readiness.count(journal_moved), name="counts"),
-            tasks.create_task(resolution.run(), name="resolution"),
-            tasks.create_task(Renewal(central, clock, metrics.certificates, certificates_wanted).run(), name="renewal"),
-            tasks.create_task(
-                Reload(config, reread, clock).run(signals.reload, certificates_wanted.set), name="reload"
-            ),
-        ]
-        if request := config.reader.pcscd_restart_request:
-            restart = PcscdRestart(
-                clock, Path(request), config.reader.pcscd_restart_after_s, metrics.pcscd_restart_asked
-            )
-            asking = restart.run(lambda: reader.state.problem is not None)
-            background.append(tasks.create_task(asking, name="pcscd restart"))
-        if limit := watchdog_limit_s():
-            feeding = feed_watchdog(clock, limit, lambda: reader.stuck_for_s < config.reader.stuck_limit_s)
-            background.append(tasks.create_task(feeding, name="watchdog"))
-        await server.ready()
+        daemon = await build(config, clock, stack, tasks)
+        await daemon.server.start()
+        background = [tasks.create_task(work, name=name) for name, work in for_life(daemon, reread, signals)]
+        await daemon.server.ready()
         notify("READY=1")
         served = {
             "socket": config.api.socket,
             "operators_socket": config.operators.socket,
-            "metrics_address": scrapes.address,
+            "metrics_address": daemon.scrapes.address,
         }
         log.info("serving", extra=served)
         gc.collect()
@@ -161,11 +107,104 @@ async def _serve(config: Config, clock: Clock, reread: Callable[[], Config], sig
         await signals.stop.wait()
         notify("STOPPING=1")
         log.info("stopping")
-        await end_attempt(manager)
-        await take_leave(server, outbox, signals.hurry)
+        await end_attempt(daemon.manager)
+        await take_leave(daemon.server, daemon.outbox, signals.hurry)
         for task in background:
             task.cancel()
     log.info("stopped")
+
+
+async def build(config: Config, clock: Clock, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> Daemon:
+    """Return the daemon's parts, none of them serving yet; `stack` closes them, `tasks` runs what they start.
+
+    Raises ConfigError, JournalUnavailable.
+    """
+    metrics = make_metrics(clock)
+    scrapes = Scrapes(metrics.registry, config.metrics, credentials())
+    stack.callback(scrapes.close)
+
+    journal = await Journal.open(Path(config.journal.path), clock, metrics.committed)
+    stack.push_async_callback(journal.close)
+    for recovered in await journal.recover():
+        metrics.attempt_recovered(recovered.outcome)
+        log.warning("closed by the restart", extra={"attempt_id": recovered.attempt_id, "outcome": recovered.outcome})
+
+    central_news, journal_moved = asyncio.Event(), asyncio.Event()
+
+    def central_changed() -> None:
+        central_news.set()
+        outbox.poke()  # what waits for the centre waits no longer than it is away
+
+    central = make_central(config, clock, metrics, central_changed)
+    stack.push_async_callback(central.close)
+
+    reader = PcscReader(config.reader.name, clock, reader_hooks(metrics))
+    reader.start()
+    stack.push_async_callback(reader.close)
+
+    def receipt_refused() -> None:
+        metrics.receipt_refused()
+        central_news.set()  # the attempt is unknown now: status and metrics are to tell it at once
+
+    outbox = Outbox(journal, central, clock, receipt_refused, journal_moved.set)
+    resolution = Resolution(journal, central, clock, journal_moved.set)
+
+    def spawn(work: Coroutine[None, None, None]) -> None:
+        # What an attempt leaves in circles goes when it is over: half a millisecond now, and none during the next.
+        tasks.create_task(work).add_done_callback(lambda _: gc.collect())
+
+    ports = Ports(reader, central, journal, outbox, metrics, clock, spawn)
+    manager = Manager(ports)
+    readiness = Readiness(manager, ports, central_news)
+    gateway = GatewayService(manager, readiness)
+    endpoints = (
+        for_front_ends(config.api.socket, config.api.group, ResetService(manager), gateway),
+        for_operators(config.operators.socket, config.operators.group, gateway, OperatorService(manager)),
+    )
+    server = Server(endpoints, Guard(metrics, clock))
+    return Daemon(
+        config,
+        clock,
+        metrics,
+        scrapes,
+        central,
+        reader,
+        outbox,
+        resolution,
+        manager,
+        readiness,
+        server,
+        central_changed,
+        journal_moved,
+    )
+
+
+def for_life(
+    daemon: Daemon, reread: Callable[[], Config], signals: Signals
+) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
+    """Yield what runs beside the calls until the daemon stops, each with its name."""
+    reader, clock, settings = daemon.reader, daemon.clock, daemon.config.reader
+    certificates_wanted = asyncio.Event()
+
+    async def tell(problems: tuple[Problem, ...]) -> None:
+        tell_status(problems)
+        await daemon.server.admits(not problems)
+
+    yield "reader watch", daemon.manager.watch_reader()
+    yield "readiness", daemon.readiness.poll()
+    yield "connection watch", daemon.central.watch_connection(daemon.central_changed)
+    yield "announcements", daemon.readiness.announce(tell)
+    yield "outbox", daemon.outbox.run()
+    yield "counts", daemon.readiness.count(daemon.journal_moved)
+    yield "resolution", daemon.resolution.run()
+    yield "renewal", Renewal(daemon.central, clock, daemon.metrics.certificates, certificates_wanted).run()
+    yield "reload", Reload(daemon.config, reread, clock).run(signals.reload, certificates_wanted.set)
+    if request := settings.pcscd_restart_request:
+        asked = daemon.metrics.pcscd_restart_asked
+        restart = PcscdRestart(clock, Path(request), settings.pcscd_restart_after_s, asked)
+        yield "pcscd restart", restart.run(lambda: reader.state.problem is not None)
+    if limit := watchdog_limit_s():
+        yield "watchdog", feed_watchdog(clock, limit, lambda: reader.stuck_for_s < settings.stuck_limit_s)
 
 
 class Signals:
