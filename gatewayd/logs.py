@@ -14,11 +14,13 @@ import logging
 import logging.handlers
 import queue
 import sys
+import threading
 from typing import Any
 
 attempt_id: contextvars.ContextVar[str] = contextvars.ContextVar("attempt_id", default="")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+GATHER_S = 0.1  # longer than the machine works between two inputs, if the card is quick
 _PRIORITY = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}  # sd-daemon(3), as in syslog(3)
 
 
@@ -80,7 +82,7 @@ def set_up(level: str, *, journald: bool) -> logging.handlers.QueueListener:
     handler = _Handler(records)
     handler.addFilter(_AttemptFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    listener = logging.handlers.QueueListener(records, stream)
+    listener = Listener(records, stream)
     listener.start()
     return listener
 
@@ -89,3 +91,27 @@ class _Handler(logging.handlers.QueueHandler):
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Hand the record over as it is: formatting it here would put an exception's text into it."""
         return record
+
+
+class Listener(logging.handlers.QueueListener):
+    """Writes what it is given on a thread of its own; an attempt's lines a little later, some at a time.
+
+    One by one they would take turns with the attempt itself at the interpreter.
+    """
+
+    def __init__(self, records: queue.SimpleQueue[logging.LogRecord], stream: logging.Handler) -> None:
+        super().__init__(records, stream)
+        self._records = records
+        self._stopping = threading.Event()
+
+    def dequeue(self, block: bool) -> logging.LogRecord:
+        """See `logging.handlers.QueueListener`."""
+        record = super().dequeue(block)
+        if hasattr(record, "attempt_id") and record.levelno <= logging.INFO and self._records.empty():
+            self._stopping.wait(GATHER_S)
+        return record
+
+    def enqueue_sentinel(self) -> None:
+        """See `logging.handlers.QueueListener`."""
+        self._stopping.set()
+        super().enqueue_sentinel()

@@ -14,6 +14,7 @@ from tests.rig.citizen import PHONE, Citizen
 from tests.rig.front_end import FINISHED, REMOVE_CARD
 from tests.rig.opensc import SIGNING_TOKEN, OpenSC, Tries
 from tests.rig.pcscd import PHONE as PHONE_READER
+from tests.rig.process import wait_until
 from tests.rig.stack import Stack
 
 STATES = [
@@ -29,6 +30,7 @@ STATES = [
     "STATE_FINISHED",
 ]
 MOST_APDUS = 45
+LOG_SECONDS = 5.0
 TO_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 DOCUMENT = b"a tax return\n"
 
@@ -118,6 +120,7 @@ async def test_nothing_on_the_kiosk_s_disk_says_who_was_here(citizen: Citizen, n
     await citizen.leave(attempt)
     stack = citizen.stack
     files = [path for path in (stack.directory / "kiosk").rglob("*") if path.is_file()]
+    wait_until(lambda: attempt.id in stack.gatewayd.log.read_text(), LOG_SECONDS, "the attempt in the log")
     written = {path.name: path.read_bytes() for path in (*files, stack.gatewayd.log)}
     told = {name for name, content in written.items() if attempt.id.encode() in content}
     assert "gatewayd.log" in told

@@ -5,8 +5,9 @@ import functools
 import gc
 import json
 import logging
+import queue
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
@@ -15,6 +16,7 @@ import centrald.logs
 import gatewayd.logs
 import jpki_kiosk.logs
 
+NEVER_S = 600.0
 PLANTED = "PLANTED9SECRET77"
 
 
@@ -94,3 +96,44 @@ async def test_a_fault_that_nobody_awaited_is_told_without_its_text(
     line = formatter.format(told)
     assert PLANTED not in line
     assert "ValueError" in line
+
+
+class Written(logging.Handler):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.put(record.getMessage())
+
+    def next(self) -> str:
+        return self.lines.get(timeout=5)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Written, gatewayd.logs.Listener]]:
+    monkeypatch.setattr(gatewayd.logs, "GATHER_S", NEVER_S)
+    handler = Written()
+    listener = gatewayd.logs.Listener(queue.SimpleQueue(), handler)
+    listener.start()
+    yield handler, listener
+    listener.stop()
+
+
+def test_only_an_attempt_s_own_lines_are_gathered(written: tuple[Written, gatewayd.logs.Listener]) -> None:
+    handler, listener = written
+    for made in (record("serving"), record("central unavailable", attempt_id="a", levelno=logging.WARNING)):
+        listener.queue.put_nowait(made)
+        assert handler.next() == made.msg
+
+
+def test_a_stop_writes_what_was_gathered(written: tuple[Written, gatewayd.logs.Listener]) -> None:
+    handler, listener = written
+    steps = [str(number) for number in range(5)]
+    for step in steps:
+        listener.queue.put_nowait(record(step, attempt_id="a"))
+    listener.stop()
+    assert [handler.next() for _ in steps] == steps
+    listener.start()  # for the fixture to stop
