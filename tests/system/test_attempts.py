@@ -63,6 +63,9 @@ async def test_attempts_are_listed_and_told_step_by_step(citizen: Citizen, new_p
         ("acknowledged", "report done valid"),
         ("finished", "done"),
     ]
+    assert gatewayctl(citizen, "attempt", done.id[:8], "--json") == (output, code), (
+        "as a citizen reads it from the receipt"
+    )
     output, code = gatewayctl(citizen, "attempts", "--unresolved")
     assert (output, code) == ("No attempt is unresolved.\n", ExitCode.DONE)
 

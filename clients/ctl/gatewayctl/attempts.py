@@ -16,6 +16,8 @@ from gatewayctl.report import Named, as_json, clock_time, exit_code_of, name_of,
 Say = Callable[[str], None]
 
 OUT_OF_REACH = ("UNAVAILABLE", "UNIMPLEMENTED")  # no daemon or no right to its socket, an older daemon
+ID_LENGTH = 36  # characters of a whole id; a receipt has the first eight
+LOOKED_AT = 1000  # the newest attempts, among which a part of an id is looked for
 
 HEADER = f"{'Attempt':36}  {'Started (Asia/Tokyo)':20}  {'Outcome':8}  Reason"
 
@@ -39,10 +41,15 @@ async def list_attempts(operators: Link, say: Say, *, unresolved: bool, limit: i
 async def show_attempt(operators: Link, link: Link, attempt_id: str, say: Say, *, as_lines: bool) -> ExitCode:
     """Print an attempt with its timeline, or without it where the operators' socket is out of reach.
 
-    Raises BrokenCall.
+    Of the id the beginning is enough, if only one of the newest attempts begins so. Raises BrokenCall.
     """
+    found = [attempt_id] if len(attempt_id) == ID_LENGTH else await _beginning_with(operators, attempt_id)
+    if len(found) > 1:
+        said = f"More than one attempt begins so; say which: {', '.join(found)}."
+        say(as_json("more_than_one_attempt", attempt_ids=found) if as_lines else said)
+        return ExitCode.NO_SUCH_ATTEMPT
     try:
-        told = await _told(operators, link, attempt_id)
+        told = await _told(operators, link, found[0] if found else attempt_id)
     except NoSuchAttempt:
         said = "The daemon never accepted an attempt of this id."
         say(as_json("no_such_attempt", attempt_id=attempt_id) if as_lines else said)
@@ -54,6 +61,11 @@ async def show_attempt(operators: Link, link: Link, attempt_id: str, say: Say, *
         for line in _page(told):
             say(line)
     return exit_code_of(attempt.outcome, attempt.reason)
+
+
+async def _beginning_with(operators: Link, digits: str) -> list[str]:
+    newest = operators.attempts(unresolved_only=False, limit=LOOKED_AT)
+    return [attempt.attempt_id async for attempt in newest if attempt.attempt_id.startswith(digits)]
 
 
 async def _told(operators: Link, link: Link, attempt_id: str) -> GetTimelineResponse:

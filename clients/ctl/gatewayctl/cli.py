@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from typing import Annotated, NamedTuple
 from uuid import UUID, uuid4
 
@@ -18,6 +19,19 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help starts in half the time
     pretty_exceptions_enable=False,  # they would print local variables
 )
+
+BEGINNING = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{0,4}){0,3}(-[0-9a-f]{0,12})?")  # of an id; a receipt has eight digits
+
+
+def _beginning(text: str) -> str:
+    """Return an id as the daemon writes it, whole or in part."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        if BEGINNING.fullmatch(text.lower()):
+            return text.lower()
+        raise typer.BadParameter("not an id, nor the first eight digits of one") from None
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of text.")]
 
@@ -108,16 +122,20 @@ def attempts(
 @app.command(epilog=exits.ATTEMPT_HELP)
 def attempt(
     context: typer.Context,
-    attempt_id: Annotated[UUID, typer.Argument(help="The attempt's id.", metavar="ID")],
+    attempt_id: Annotated[
+        str,
+        typer.Argument(parser=_beginning, help="The attempt's id, or its first eight digits or more.", metavar="ID"),
+    ],
     as_json: Json = False,
 ) -> None:
     """Tell what became of an attempt, as the daemon's record has it.
 
-    With its timeline, every durable step, where the operators' socket can be reached.
+    With its timeline, every durable step, where the operators' socket can be reached. An id in part is looked for
+    there, among the newest thousand attempts.
     """
     from gatewayctl import run
 
-    raise typer.Exit(run.attempt(context.obj.kiosk, context.obj.operators, str(attempt_id), as_json=as_json))
+    raise typer.Exit(run.attempt(context.obj.kiosk, context.obj.operators, attempt_id, as_json=as_json))
 
 
 @app.command(epilog=exits.DOCTOR_HELP)

@@ -16,7 +16,7 @@ from typing import TextIO
 import msgspec
 
 from gatewayctl import texts
-from gatewayctl.attempts import list_attempts, show_attempt
+from gatewayctl.attempts import ID_LENGTH, list_attempts, show_attempt
 from gatewayctl.conversation import Conversation
 from gatewayctl.exits import ExitCode
 from gatewayctl.link import BrokenCall, open_link, unreachable
@@ -57,7 +57,7 @@ def attempt(socket: str, operators_socket: str, attempt_id: str, *, as_json: boo
         async with open_link(operators_socket) as operators, open_link(socket) as link:
             return await show_attempt(operators, link, attempt_id, _say, as_lines=as_json)
 
-    return _translated(socket, work)
+    return _translated(socket if len(attempt_id) == ID_LENGTH else operators_socket, work)
 
 
 def reset(socket: str, attempt_id: str, *, as_json: bool) -> ExitCode:

@@ -11,9 +11,11 @@ from jpkireset.gateway.v1 import reset_service_pb2 as pb
 from jpkireset.gateway.v1.gateway_service_pb2 import Attempt
 from jpkireset.gateway.v1.operator_service_pb2 import TimelineEntry
 from jpkireset.gateway.v1.reason_pb2 import REASON_CANCELLED, REASON_OUTCOME_UNRESOLVED, REASON_UNSPECIFIED, Reason
+from typer.testing import CliRunner
 
-from gatewayctl import texts
+from gatewayctl import run, texts
 from gatewayctl.attempts import list_attempts, show_attempt
+from gatewayctl.cli import app
 from gatewayctl.exits import ExitCode
 from gatewayctl.link import BrokenCall, open_link
 from tests.unit.clients.scripted_daemon import Daemon, serve
@@ -58,9 +60,11 @@ async def listed(daemon: Daemon, *, unresolved: bool = False, limit: int = 50, a
     return lines
 
 
-async def shown(operators: Daemon, kiosk: Daemon, number: int, *, as_lines: bool = False) -> tuple[list[str], ExitCode]:
+async def shown(
+    operators: Daemon, kiosk: Daemon, number: int, *, digits: str = "", as_lines: bool = False
+) -> tuple[list[str], ExitCode]:
     lines: list[str] = []
-    attempt_id = made(number, pb.OUTCOME_DONE).attempt_id
+    attempt_id = digits or made(number, pb.OUTCOME_DONE).attempt_id
     async with (
         serve(operators) as one,
         serve(kiosk) as other,
@@ -130,6 +134,53 @@ async def test_without_the_operators_socket_the_outcome_is_still_told() -> None:
 async def test_an_attempt_that_never_was() -> None:
     lines, code = await shown(Daemon(timeline=[]), Daemon(), 7)
     assert (lines, code) == (["The daemon never accepted an attempt of this id."], ExitCode.NO_SUCH_ATTEMPT)
+
+
+async def test_the_digits_of_a_receipt_are_enough() -> None:
+    attempts = [made(number, pb.OUTCOME_DONE) for number in range(60)]
+    attempts.append(Attempt(attempt_id="492525af-9f4a-46dc-bd68-5d3abab0e4d9", outcome=pb.OUTCOME_UNKNOWN))
+    lines, code = await shown(Daemon(attempts=attempts, timeline=TIMELINE), Daemon(), 0, digits="492525af")
+    assert (lines[0], code) == ("Attempt  492525af-9f4a-46dc-bd68-5d3abab0e4d9", ExitCode.UNKNOWN)
+    lines, code = await shown(Daemon(attempts=attempts, timeline=[]), Daemon(), 0, digits="492525a0")
+    assert (lines, code) == (["The daemon never accepted an attempt of this id."], ExitCode.NO_SUCH_ATTEMPT)
+
+
+async def test_of_several_that_begin_so_none_is_taken_for_the_one() -> None:
+    two = [made(1, pb.OUTCOME_DONE), made(2, pb.OUTCOME_NOT_DONE)]
+    daemon = Daemon(attempts=two, timeline=TIMELINE)
+    lines, code = await shown(daemon, Daemon(), 0, digits="00000000")
+    ids = [one.attempt_id for one in two]
+    assert (lines, code) == (
+        [f"More than one attempt begins so; say which: {', '.join(ids)}."],
+        ExitCode.NO_SUCH_ATTEMPT,
+    )
+    (line,), _ = await shown(daemon, Daemon(), 0, digits="00000000", as_lines=True)
+    assert json.loads(line)["attempt_ids"] == ids
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("492525AF", "492525af"),
+        ("492525af-9f4a-46", "492525af-9f4a-46"),
+        ("492525AF9F4A46DCBD685D3ABAB0E4D9", "492525af-9f4a-46dc-bd68-5d3abab0e4d9"),
+    ],
+)
+def test_an_id_is_taken_as_people_type_it(monkeypatch: pytest.MonkeyPatch, typed: str, meant: str) -> None:
+    asked: list[str] = []
+
+    def attempt(_: str, __: str, attempt_id: str, **___: bool) -> ExitCode:
+        asked.append(attempt_id)
+        return ExitCode.DONE
+
+    monkeypatch.setattr(run, "attempt", attempt)
+    assert CliRunner().invoke(app, ["attempt", typed]).exit_code == ExitCode.DONE
+    assert asked == [meant]
+
+
+@pytest.mark.parametrize("typed", ["492525a", "492525ag", "-", "492525af9", "%"])
+def test_what_is_no_beginning_of_an_id_is_refused(typed: str) -> None:
+    assert CliRunner().invoke(app, ["attempt", "--", typed]).exit_code == ExitCode.USAGE
 
 
 async def test_without_a_daemon_nothing_is_listed() -> None:
