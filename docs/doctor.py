@@ -55,7 +55,7 @@ def page(notice: str) -> str:
     for name, check in CHECKS.items():
         lines += [f"### {name}", "", inspect.getdoc(check) or "", ""]
         lines += ["| Verdict | Says | Remedy |", "|---|---|---|"]
-        lines += dict.fromkeys(f"| {' | '.join(row)} |" for row in _sentences(check))
+        lines += dict.fromkeys(f"| {' | '.join(row)} |" for row in sentences(check))
         if name == "pcsc-versions":
             lines += ["", "Known to be bad:", "", *_known_bad()]
         lines.append("")
@@ -73,7 +73,7 @@ def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def _sentences(check: object) -> Iterator[tuple[str, str, str]]:
+def sentences(check: object) -> Iterator[tuple[str, str, str]]:
     """Yield verdict, sentence and remedy of every call of a check and of the functions of its module that it uses."""
     assert inspect.isfunction(check)
     module = sys.modules[check.__module__]

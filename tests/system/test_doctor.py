@@ -158,9 +158,17 @@ def test_another_user_is_told_what_he_could_not_see(kiosk: Stack, tmp_path: Path
     assert report.uid == int(NOBODY)
 
 
+@pytest.mark.usefixtures("look")
 def test_without_the_daemon(kiosk: Stack) -> None:
+    """A card lies on its reader, which nobody holds now; nor does the doctor."""
     kiosk.gatewayd.stop()
+    kiosk.cardsim.insert("locked", "kiosk")
+    reader = kiosk.environment["KIOSK_READER"]
+    wait_until(lambda: seen(kiosk).pcsc.readers[reader].card, SECONDS, "a card at the kiosk")
+    begun = kiosk.cardsim.position()
     report, code = doctor(kiosk)
+    assert kiosk.cardsim.commands(begun) == []
+    kiosk.cardsim.remove("kiosk")
     kiosk.gatewayd.start()
     failed = [finding.check for finding in report.findings if finding.verdict is not Verdict.OK]
     assert (failed, code) == (["daemon", "sockets"], ExitCode.FAILED)

@@ -95,6 +95,6 @@ class Findings:
         """Return all that is as bad as the worst of it, as one finding."""
         verdict = max((said[0] for said in self._said), key=_BADNESS.index)
         sentences = [said for said in self._said if said[0] is verdict]
-        summary = " ".join(summary for _, summary, _ in sentences)
+        summary = " ".join(dict.fromkeys(summary for _, summary, _ in sentences))
         remedy = " ".join(dict.fromkeys(remedy for _, _, remedy in sentences if remedy))
         return Finding(self._check, verdict, summary, remedy, self.facts)
