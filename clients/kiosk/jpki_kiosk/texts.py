@@ -3,7 +3,7 @@
 A text's key is its msgid ("place_card.title"). Four things are added to plain gettext:
 
 - Furigana: the Japanese catalogues write `[漢字|かんじ]`, shown as ruby when the citizen asked for it and without the
-  reading otherwise.
+  reading otherwise. Chromium finds no phrases in words with readings, so each is marked: a line breaks between them.
 - Placeholders: `{count}`; the values given must be exactly those the text names.
 - `ja_easy` (やさしい日本語) lists every key of `ja`; `=` says that the text is explicitly the same.
 - The official Japanese terms (the keys under `official.`) stay visible beside every translation: `official`.
@@ -14,6 +14,7 @@ text `language.name` is its own name for itself.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ FURIGANA_LANGUAGES = frozenset({ORIGINAL})
 
 _RUBY = re.compile(r"\[(?P<base>[^][|]+)\|(?P<reading>[^][|]+)\]")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+# A Japanese phrase: a word with its honorific お or ご, the hiragana that ends it, and the marks behind.
+_PHRASE = re.compile(r"[おご]?[^ぁ-ん、。]*(?:(?![おご][一-鿿])[ぁ-ん）」])*[、。]*")
+
+_BREAK = Markup("<wbr>")
+_WHOLE = Markup("\u2060")  # WORD JOINER: a browser may break a line on either side of ruby
+_RUBY_OF = Markup("<ruby>{}<rp>（</rp><rt>{}</rt><rp>）</rp></ruby>")
 
 
 class UnknownTextError(KeyError):
@@ -64,7 +71,22 @@ class Text:
 
     def render(self, values: Mapping[str, object], *, furigana: bool) -> Markup:
         """Fill in the values, escape everything, and set the readings above their words when asked."""
-        return Markup("").join(_render(words, reading if furigana else None, values) for words, reading in self.pieces)
+        if not furigana:
+            return Markup("").join(_fill(words, values) for words, _ in self.pieces)
+        return Markup("").join(self._with_readings(values))
+
+    def _with_readings(self, values: Mapping[str, object]) -> Iterator[Markup]:
+        starts = {phrase.start() for phrase in _PHRASE.finditer(self.plain)} - {0, len(self.plain)}
+        at = 0
+        for words, reading in self.pieces:
+            cuts = [at, *sorted(start for start in starts if at < start < at + len(words)), at + len(words)]
+            if at:
+                yield _BREAK if at in starts else _WHOLE
+            if reading is None:
+                yield _BREAK.join(_fill(self.plain[one:other], values) for one, other in itertools.pairwise(cuts))
+            else:
+                yield _RUBY_OF.format(_fill(words, values), reading)
+            at += len(words)
 
 
 def _pieces(source: str) -> Iterator[tuple[str, str | None]]:
@@ -78,11 +100,8 @@ def _pieces(source: str) -> Iterator[tuple[str, str | None]]:
         yield source[end:], None
 
 
-def _render(words: str, reading: str | None, values: Mapping[str, object]) -> Markup:
-    filled = Markup(_PLACEHOLDER.sub(lambda name: str(escape(values[name[1]])), str(escape(words))))  # noqa: S704 - both escaped
-    if reading is None:
-        return filled
-    return Markup("<ruby>{}<rp>（</rp><rt>{}</rt><rp>）</rp></ruby>").format(filled, reading)
+def _fill(words: str, values: Mapping[str, object]) -> Markup:
+    return Markup(_PLACEHOLDER.sub(lambda name: str(escape(values[name[1]])), str(escape(words))))  # noqa: S704 - both escaped
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ NOT_OFFERED = frozenset({"certificates"})
 class Page(html.parser.HTMLParser):
     """What a fragment holds: its elements, and the ways in which it is not well formed."""
 
-    VOID = frozenset({"meta", "link", "path", "circle", "rect", "ellipse"})
+    VOID = frozenset({"meta", "link", "path", "circle", "rect", "ellipse", "wbr"})
 
     def __init__(self, source: str) -> None:
         super().__init__()

@@ -182,10 +182,23 @@ def test_only_done_says_done_and_unknown_says_neither(language: str) -> None:
 
 def test_readings_are_shown_only_when_asked_for() -> None:
     asked = CATALOGUES.words("ja", furigana=True)
-    assert asked.t("button.next") == Markup("<ruby>次<rp>（</rp><rt>つぎ</rt><rp>）</rp></ruby>へ")
+    assert asked.t("button.next") == Markup("<ruby>次<rp>（</rp><rt>つぎ</rt><rp>）</rp></ruby>\u2060へ")
     assert asked.plain("button.next") == "次へ"
     assert CATALOGUES.words("ja").t("button.next") == "次へ"
     assert CATALOGUES.words("en", furigana=True).t("button.next") == "Next"
+
+
+@pytest.mark.parametrize(
+    ("source", "phrases"),
+    [
+        ("もう[少|すこ]しお[待|ま]ちください。", ["もう", "少し", "お待ちください。"]),
+        ("[置|お]いて、「[次|つぎ]へ」を[押|お]してください", ["置いて、", "「次へ」を", "押してください"]),
+        ("6〜16[文字|もじ]の[長|なが]いパスワードです", ["6〜16文字の", "長い", "パスワードです"]),
+    ],
+)
+def test_lines_with_readings_break_between_phrases_only(source: str, phrases: list[str]) -> None:
+    shown = Text.parse(source).render({}, furigana=True).replace("\u2060", "")
+    assert re.sub(r"<rp>.*?</rt><rp>）</rp>|</?ruby>", "", shown).split("<wbr>") == phrases
 
 
 def test_official_terms_stand_beside_translations_only() -> None:
@@ -201,7 +214,7 @@ def test_texts_and_values_are_escaped() -> None:
     text = Text.parse("<b>[漢|かん]</b> {name} & {name}")
     shown = text.render({"name": "<i>"}, furigana=True)
     assert shown == Markup(
-        "&lt;b&gt;<ruby>漢<rp>（</rp><rt>かん</rt><rp>）</rp></ruby>&lt;/b&gt; &lt;i&gt; &amp; &lt;i&gt;"
+        "&lt;b&gt;\u2060<ruby>漢<rp>（</rp><rt>かん</rt><rp>）</rp></ruby>\u2060&lt;/b&gt; &lt;i&gt; &amp; &lt;i&gt;"
     )
     assert text.render({"name": Markup("<b></b>")}, furigana=False).count("<b></b>") == 2
 
