@@ -15,13 +15,6 @@ TEXT = (ROOT / "docs/THREATS.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", TEXT)))
 TESTS_OF_A_ROW = re.compile(r"`[\w/]+\.py::\w+`(, `[\w/]+\.py::\w+`)*")
 ATTACKERS = re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", TEXT, flags=re.MULTILINE | re.DOTALL)
-AGAINST = {  # directive → what it must say
-    "LimitCORE": "0",
-    "MemorySwapMax": "0",
-    "UMask": "0077",
-    "NoNewPrivileges": "yes",
-    "CapabilityBoundingSet": "",
-}
 
 
 def functions(path: Path) -> set[str]:
@@ -59,9 +52,3 @@ def test_what_is_not_defended_is_said() -> None:
         "Root on the kiosk",
     ):
         assert word in said
-
-
-def test_the_unit_keeps_memory_off_the_disk() -> None:
-    lines = (ROOT / "systemd/gatewayd.service").read_text(encoding="utf-8").splitlines()
-    said = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    assert {name: said.get(name) for name in AGAINST} == AGAINST

@@ -11,7 +11,6 @@ from tests.rig.process import ROOT, run
 
 UNITS = ROOT / "systemd"
 DAEMON = UNITS / "gatewayd.service"
-RESTART = UNITS / "gatewayd-pcscd-restart.service"
 SECONDS_OF_A_STOP = 35.0  # of the daemon's own; the manager's limit must be above
 
 
@@ -55,8 +54,12 @@ def test_a_stop_is_given_more_time_than_it_takes() -> None:
 
 
 def test_what_the_citizen_typed_is_written_nowhere() -> None:
+    """Neither by the kernel nor by a program of wider rights that the daemon could become."""
     assert setting("LimitCORE") == ["0"]
     assert setting("MemorySwapMax") == ["0"]
+    assert setting("UMask") == ["0077"]
+    assert setting("NoNewPrivileges") == ["yes"]
+    assert setting("CapabilityBoundingSet") == [""]
 
 
 def test_the_group_of_each_socket_is_made() -> None:
