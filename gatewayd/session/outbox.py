@@ -62,6 +62,7 @@ class Outbox:
         self._on_moved = on_moved
         self._wake = asyncio.Event()
         self._endings: dict[str, tuple[str, str | None]] = {}  # by attempt: outcome and reason that are not durable yet
+        self._heard: dict[int, Acknowledged] = {}  # by item: answers that the journal is still to be told
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def poke(self) -> None:
@@ -90,12 +91,13 @@ class Outbox:
         """Send the item now, after what its attempt had queued before; None when the centre gave no answer.
 
         A report that the centre rejects comes back as one with an invalid receipt does: heard, and not believed. What
-        could not be delivered is left to `run`.
+        could not be delivered is left to `run`. So is the journal's entry of a valid receipt: the outcome, which is to
+        be shown, comes first. After a stop in between the report is sent again, and answered the same.
         """
         try:
             async with self._lock(item.attempt_id):
                 try:
-                    answers = await self._send_waiting(item.attempt_id)
+                    answers = await self._send_waiting(item.attempt_id, at_once=True)
                 except JournalUnavailable:  # silence of the disk is none of the centre's: the item itself is at hand
                     answers = {}
                 # Not among them: `run` was faster. The same content has the same answer and no second effect.
@@ -123,7 +125,6 @@ class Outbox:
 
     async def _drain(self) -> bool:
         """Send everything once, oldest attempt first; tell whether something is left to send."""
-        left = False
         self._on_moved()
         try:
             await self._enter_endings()
@@ -133,14 +134,13 @@ class Outbox:
                     async with self._lock(attempt_id):
                         await self._send_waiting(attempt_id)
                 except CentralUnavailable as error:
-                    left = True
                     if error.detail in ABSENT:  # nothing else is tried now; other failures are one attempt's own
                         break
+            return any(not item.rejected for item in await self._journal.pending())
         except JournalUnavailable:
             return True
         finally:
             self._on_moved()
-        return left
 
     async def _enter_endings(self) -> None:
         """Enter what could not be. Raises JournalUnavailable, and keeps the rest."""
@@ -156,7 +156,7 @@ class Outbox:
             del self._endings[attempt_id]
             log.info("outcome no longer waits for the journal", extra={"attempt_id": attempt_id, "outcome": outcome})
 
-    async def _send_waiting(self, attempt_id: str) -> dict[int, Acknowledged]:
+    async def _send_waiting(self, attempt_id: str, *, at_once: bool = False) -> dict[int, Acknowledged]:
         """Send what the attempt has queued, in order; return the centre's answers by item. The caller has the lock."""
         answers = {}
         queue = [item for item in await self._journal.pending() if item.attempt_id == attempt_id]
@@ -167,26 +167,31 @@ class Outbox:
             if doubtful and item.kind == "release":
                 await self._reject(item, _WITHHELD)
                 continue
-            answer = answers[item.item_id] = await self._send(item)
+            answer = answers[item.item_id] = await self._send(item, at_once=at_once)
             doubtful = doubtful or answer is _REFUSED
         return answers
 
-    async def _send(self, item: OutboxItem) -> Acknowledged:
+    async def _send(self, item: OutboxItem, *, at_once: bool = False) -> Acknowledged:
         try:
-            if item.kind == "release":
-                answer = Acknowledged(Verdict.NONE, await self._central.release_attempt(item.attempt_id))
-            else:
-                answer = await self._central.report_outcome(_report(item))
+            answer = self._heard.pop(item.item_id, None) or await self._ask(item)
         except CentralRejected as error:
             await self._reject(item, error.code)
             return _REFUSED
         if answer.verdict is Verdict.INVALID:
             self._refused(item, answer.verdict.value)
+        if answer.verdict is Verdict.VALID and at_once:
+            self._heard[item.item_id] = answer
+            return answer
         try:
             await self._journal.acknowledged(item.item_id, _VERDICTS[answer.verdict])
         except JournalUnavailable:  # it will be sent again, and answered the same
             log.warning("delivered, and not recorded so", extra={"attempt_id": item.attempt_id, "kind": item.kind})
         return answer
+
+    async def _ask(self, item: OutboxItem) -> Acknowledged:
+        if item.kind == "release":
+            return Acknowledged(Verdict.NONE, await self._central.release_attempt(item.attempt_id))
+        return await self._central.report_outcome(_report(item))
 
     async def _reject(self, item: OutboxItem, code: str) -> None:
         log.error(

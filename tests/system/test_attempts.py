@@ -60,8 +60,8 @@ async def test_attempts_are_listed_and_told_step_by_step(citizen: Citizen, new_p
         ("authorizing", ""),
         ("intended", ""),
         ("result", "done"),
-        ("acknowledged", "report done valid"),
         ("finished", "done"),
+        ("acknowledged", "report done valid"),
     ]
     assert gatewayctl(citizen, "attempt", done.id[:8], "--json") == (output, code), (
         "as a citizen reads it from the receipt"

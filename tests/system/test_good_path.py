@@ -30,7 +30,7 @@ STATES = [
     "STATE_FINISHED",
 ]
 MOST_APDUS = 45
-LOG_SECONDS = 5.0
+SECONDS = 5.0
 TO_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 DOCUMENT = b"a tax return\n"
 
@@ -99,7 +99,9 @@ async def test_everything_is_measured_and_nothing_told_of_the_citizen(citizen: C
     await citizen.leave(attempt)
     await citizen.front.idle()
 
-    families = metrics.scrape(citizen.stack.gatewayd.metrics_url)
+    url = citizen.stack.gatewayd.metrics_url
+    wait_until(lambda: not metrics.value(metrics.scrape(url), "gatewayd_outbox_pending"), SECONDS, "an empty outbox")
+    families = metrics.scrape(url)
     counts = metrics.histograms(families)
     assert len(counts) >= 9
     assert [name for name, count in counts.items() if not count] == []
@@ -120,7 +122,7 @@ async def test_nothing_on_the_kiosk_s_disk_says_who_was_here(citizen: Citizen, n
     await citizen.leave(attempt)
     stack = citizen.stack
     files = [path for path in (stack.directory / "kiosk").rglob("*") if path.is_file()]
-    wait_until(lambda: attempt.id in stack.gatewayd.log.read_text(), LOG_SECONDS, "the attempt in the log")
+    wait_until(lambda: attempt.id in stack.gatewayd.log.read_text(), SECONDS, "the attempt in the log")
     written = {path.name: path.read_bytes() for path in (*files, stack.gatewayd.log)}
     told = {name for name, content in written.items() if attempt.id.encode() in content}
     assert "gatewayd.log" in told

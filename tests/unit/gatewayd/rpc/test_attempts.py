@@ -150,8 +150,8 @@ async def test_a_timeline(daemon: Daemon) -> None:
         ("authorizing", 1, ""),
         ("intended", 1, ""),
         ("result", 1, "done"),
-        ("acknowledged", 1, "report done valid"),
         ("finished", 0, "done"),
+        ("acknowledged", 1, "report done valid"),
     ]
     times = [entry.time.ToDatetime() for entry in answer.entries]
     assert times == sorted(times)
