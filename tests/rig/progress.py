@@ -48,7 +48,8 @@ class Progress:
         """Print a table below the line before, as wide as it is."""
         lines = [list(heads), *(list(row) for row in rows)]
         widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-        self.quote("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+        padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
+        self.quote("   ".join(cells).rstrip() for cells in padded)
 
     def failed(self, text: str) -> None:
         """Print what did not hold."""
