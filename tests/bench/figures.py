@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.rig.process import ROOT, run
+from tests.rig.process import ROOT, RigError, run
 
 MS = 1000.0
 
@@ -38,12 +38,20 @@ class Pair(msgspec.Struct, frozen=True):
 
     floor: float
     reset: float
-    counts: tuple[int, int, int]  # commands on the card, calls to the centre, commits of the reset
+    counts: tuple[int, int, int]  # commands on the card, calls to the centre, commits until the end of the reset
+    floor_counts: tuple[int, int, int]  # the same of the floor
     floor_parts: dict[str, float]
     reset_parts: dict[str, float]
     steps: dict[str, float]
     central: dict[str, float]  # calls to the centre, by method
     inputs: dict[str, float]  # from an input to the view that asks next
+
+
+def demand_alike(pairs: Sequence[Pair], counts: tuple[int, int, int]) -> None:
+    """Raise RigError unless each pass of the floor did what most resets did."""
+    for pair in pairs:
+        if pair.floor_counts != counts:
+            raise RigError(f"commands, calls and commits: {pair.floor_counts} of the floor, {counts} of a reset")
 
 
 class Machine(msgspec.Struct, frozen=True):

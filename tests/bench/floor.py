@@ -33,7 +33,7 @@ KEY_VERSION = 0x31
 STATEMENT_BYTES = 120  # about what the centre lets a card sign
 ROW_BYTES = 300
 CALL_SECONDS = 3.0
-CALLS, COMMITS = 5, 7  # of the order below; a daemon that commits more often has more of them at the beginning
+CALLS, COMMITS = 5, 6  # of the order below; a daemon that commits more often has more of them at the beginning
 _PROTOCOLS = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 _PCI = {scard.SCARD_PROTOCOL_T0: scard.SCARD_PCI_T0, scard.SCARD_PROTOCOL_T1: scard.SCARD_PCI_T1}
 
@@ -171,7 +171,6 @@ class Floor:
             card.disconnect()
         self._commit(sums)  # result
         await self._call(sums)  # ReportOutcome
-        self._commit(sums)  # acknowledged
         self._commit(sums)  # finished
         return sums
 

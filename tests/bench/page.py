@@ -43,7 +43,7 @@ def text(results: Results) -> str:
     )
     counts = (
         f"A reset has {results.apdus} commands on the card, {results.calls} calls to the centre and {results.commits}"
-        f" synced commits of the journal, and the floor as many. {_centre(results)}"
+        f" synced commits of the journal until its end is shown, and the floor as many. {_centre(results)}"
     )
     parts = [
         _paragraph(where),

@@ -24,6 +24,7 @@ APDUS, CALLS, COMMITS = (
     "gatewayd_central_request_seconds",
     "gatewayd_journal_commit_seconds",
 )
+LATER = 1  # commit of a reset after its last view: that the centre has the report
 WAITS, STEPS = "gatewayd_reader_lock_wait_seconds", "gatewayd_step_duration_seconds"
 
 
@@ -59,7 +60,7 @@ class Pairs:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Commands, calls and commits of most resets; to some of them a question of the daemon's own is added."""
+        """Commands, calls, and commits until the end, of most resets; some meet with a question of the daemon's own."""
         return self._counts.most_common(1)[0][0] if self._counts else (0, floor.CALLS, floor.COMMITS)
 
     async def make(self, number: int) -> Pair:
@@ -72,10 +73,10 @@ class Pairs:
         sums = await self._pass(commits) if number % 2 else None
         before = Seen(self._stack.gatewayd.metrics_url)
         inputs, attempt = await self._reset()
-        after = Seen(self._stack.gatewayd.metrics_url)
         sums = sums or await self._pass(commits)
         await citizen.leave(attempt)
         await self._front.idle()
+        after = Seen(self._stack.gatewayd.metrics_url)
         return self._compared(sums, inputs, before, after)
 
     async def _pass(self, commits: int) -> Sums:
@@ -107,19 +108,21 @@ class Pairs:
             found = {key: MS * (value - earlier[key]) for key, value in after.by(name, label).items()}
             return {key: value for key, value in found.items() if value}
 
-        counts = round(spent(f"{APDUS}_count")), round(spent(f"{CALLS}_count")), round(spent(f"{COMMITS}_count"))
+        commits = round(spent(f"{COMMITS}_count"))
+        counts = round(spent(f"{APDUS}_count")), round(spent(f"{CALLS}_count")), commits - LATER
         self._counts[counts] += 1
         whole = sum(inputs.values())
         parts = {
             "card": spent(f"{APDUS}_sum"),
             "connect": spent(f"{WAITS}_sum"),
             "centre": spent(f"{CALLS}_sum"),
-            "journal": spent(f"{COMMITS}_sum"),
+            "journal": spent(f"{COMMITS}_sum") * (commits - LATER) / commits,
         }
         parts["rest"] = whole - sum(parts.values())
         floor = {"card": sums.card, "connect": sums.connection, "centre": sums.calls, "journal": sums.commits}
         return Pair(
             counts=counts,
+            floor_counts=(sums.apdus, sums.call_count, sums.commit_count),
             floor=MS * sums.seconds,
             reset=MS * whole,
             floor_parts=in_ms(floor),

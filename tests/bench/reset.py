@@ -106,6 +106,7 @@ async def measure(site: Site, directory: Path, count: int, idle_seconds: float, 
         load=load,
         busy=(figures.busy_seconds() - busy) / (time.perf_counter() - begun),
     )
+    figures.demand_alike(made, pairs.counts)
     apdus, calls, commits = pairs.counts
     return Results(
         machine=machine,

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from tests.bench import page
-from tests.bench.figures import Results
-from tests.rig.process import ROOT, run
+from tests.bench.figures import Results, demand_alike
+from tests.rig.process import ROOT, RigError, run
 from tests.rig.site import Site
 
 PAIRS = 5
@@ -43,7 +43,9 @@ def test_the_bench_measures_and_writes_down(tmp_path: Path, site: Site) -> None:
     assert 0 < results.apdus <= MOST_APDUS
     for pair in results.pairs:
         assert pair.counts[:2] == (results.apdus, results.calls)
-        assert all(value > 0 for value in (*pair.reset_parts.values(), *pair.floor_parts.values()))
+        assert pair.floor_counts == (results.apdus, results.calls, results.commits)
+        parts = {name: value for name, value in pair.reset_parts.items() if name != "rest"}  # what overlaps is twice
+        assert all(value > 0 for value in (*parts.values(), *pair.floor_parts.values()))
         assert abs(sum(pair.reset_parts.values()) - pair.reset) < 0.001
 
     text = written.read_text()
@@ -52,3 +54,8 @@ def test_the_bench_measures_and_writes_down(tmp_path: Path, site: Site) -> None:
     assert "old" not in text
     assert "| reset ÷ floor, medians |" in text
     assert (tmp_path / page.PLOT).read_text().count("<svg") == 1
+
+    apdus, calls, commits = results.apdus, results.calls, results.commits
+    for other in ((apdus + 1, calls, commits), (apdus, calls + 1, commits), (apdus, calls, commits + 1)):
+        with pytest.raises(RigError, match="of the floor"):
+            demand_alike(results.pairs, other)
