@@ -30,6 +30,7 @@ _HASH = "hash"
 _LANE = "lane"
 _PREVIOUS, _SEQ = '"previous":"', '"seq":'  # as they are in canonical JSON
 _FLAG = "contradiction"
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _STORED_MOMENT = "%Y-%m-%d %H:%M:%S.%f"  # SQLAlchemy's, on SQLite
 
 _table = schema.ledger_head
@@ -146,7 +147,7 @@ def digest(entry: Record) -> bytes:
 
 
 def _canonical(entry: Record) -> str:
-    return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encoder.encode(entry)
 
 
 def pieces(entry: Record) -> tuple[str, str, str]:

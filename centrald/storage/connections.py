@@ -34,7 +34,7 @@ class Connections:
             try:
                 yield link
                 await link.commit()
-                if link.session.in_transaction():  # as far as SQLAlchemy knows
+                if link.shared and link.session.in_transaction():  # as far as SQLAlchemy knows
                     await link.session.rollback()
             except BaseException as error:
                 await self._undo(link, error)
@@ -72,7 +72,7 @@ class Connections:
             with contextlib.suppress(SQLAlchemyError, StorageFailed):
                 if link.begun:
                     await link.driver.rollback()
-                if link.session.in_transaction():
+                if link.shared and link.session.in_transaction():
                     await link.session.rollback()
                 self._idle.append(link)
                 return

@@ -43,7 +43,8 @@ class Prepared:
     text: str
     parameters: tuple[tuple[str, _Processor], ...]  # in the driver's order
     constants: Values  # parameters whose value is part of the statement
-    columns: tuple[tuple[str, _Processor], ...]
+    columns: tuple[str, ...]
+    converted: tuple[tuple[str, Callable[[Any], Any]], ...]  # columns whose values the driver returns otherwise
     changes: str | None  # the table it writes to
     inserts: bool
     holds: bool  # what it reads, until the transaction ends
@@ -57,11 +58,12 @@ class Prepared:
 
     def rows(self, found: Sequence[Sequence[Any]]) -> list[Row]:
         """Return what was found, by column."""
-        columns = self.columns
-        return [
-            {name: process(value) if process else value for (name, process), value in zip(columns, one, strict=True)}
-            for one in found
-        ]
+        made = [dict(zip(self.columns, one, strict=True)) for one in found]
+        for row in made:
+            for name, process in self.converted:
+                if (value := row[name]) is not None:
+                    row[name] = process(value)
+        return made
 
 
 class Compiler:
@@ -84,14 +86,16 @@ class Compiler:
         compiled: Any = statement.compile(dialect=self._dialect, column_keys=list(names) if names else None)
         binders = compiled._bind_processors
         table = None if isinstance(statement, sa.Select) else statement.table
+        processors = {
+            one.keyname: one.type._cached_result_processor(self._dialect, None)
+            for one in compiled._result_columns or ()
+        }
         return Prepared(
             text=compiled.string,
             parameters=tuple((name, binders.get(name)) for name in compiled.positiontup),
             constants={name: bind.value for name, bind in compiled.binds.items() if not bind.required},
-            columns=tuple(
-                (one.keyname, one.type._cached_result_processor(self._dialect, None))
-                for one in compiled._result_columns or ()
-            ),
+            columns=tuple(processors),
+            converted=tuple((name, process) for name, process in processors.items() if process),
             changes=getattr(table, "name", None),
             inserts=isinstance(statement, sa.Insert),
             holds=_HOLDS in compiled.string,
@@ -158,6 +162,10 @@ class Driver(Protocol):
         """Roll it back."""
         ...
 
+    async def plan_for_values(self) -> None:
+        """Let the rest of the transaction plan each statement for its values, on which depends how much it reads."""
+        ...
+
     async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """Carry out a statement and return its rows."""
         ...
@@ -180,20 +188,24 @@ class Link:
 
     def __init__(self, driver: Driver, compiler: Compiler, session: AsyncConnection) -> None:
         self.driver = driver
-        self.session = session  # SQLAlchemy's view of the same connection
+        self.dialect: sa.Dialect = session.dialect
+        self.shared = False  # with SQLAlchemy, in this transaction
+        self._session = session
         self.begun = False
+        self._by_values = False
         self._compiler = compiler
         self._waiting: list[tuple[Prepared, Values]] = []
 
     @property
-    def dialect(self) -> sa.Dialect:
-        """The database's."""
-        return self.session.dialect
+    def session(self) -> AsyncConnection:
+        """SQLAlchemy's view of the same connection."""
+        self.shared = True
+        return self._session
 
     async def open(self) -> None:
         """Be ready for a transaction."""
         self._waiting.clear()
-        self.begun = False
+        self.begun = self.shared = self._by_values = False
         if not self.driver.reads_alone:
             await self.begin()
 
@@ -232,7 +244,10 @@ class Link:
         return await self.driver.write(self._compiler, waiting)
 
     async def execute(self, statement: sa.Executable, values: Any = None) -> sa.CursorResult[*tuple[Any, ...]]:
-        """Carry out any statement, by way of SQLAlchemy."""
+        """Carry out any statement, by way of SQLAlchemy, planned for its values."""
         await self.begin()
         await self.flush()
+        if not self._by_values:
+            await self.driver.plan_for_values()
+            self._by_values = True
         return await self.session.execute(statement, values)

@@ -99,6 +99,9 @@ class SqliteDriver:
         with _failing():
             await self._connection.rollback()
 
+    async def plan_for_values(self) -> None:
+        """See `Driver`; with SQLite it is always so."""
+
     async def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """See `Driver`."""
         with _failing():

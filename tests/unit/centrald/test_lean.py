@@ -34,7 +34,7 @@ OF_CHAIN = sa.select(chain).where(chain.c.id == sa.bindparam("of"), chain.c.enab
 
 
 def prepared(table: str, *, inserts: bool) -> Prepared:
-    return Prepared(f"{table} $1", (("value", None),), {}, (), table, inserts, False, None)
+    return Prepared(f"{table} $1", (("value", None),), {}, (), (), table, inserts, False, None)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=12))
@@ -49,9 +49,9 @@ def test_what_goes_together_is_about_different_tables_or_only_adds(wanted: list[
 
 
 def test_parameters_are_counted_on() -> None:
-    one = Prepared("UPDATE a SET x=$1 WHERE y=$2", (("x", None), ("y", None)), {}, (), "a", False, False, None)
+    one = Prepared("UPDATE a SET x=$1 WHERE y=$2", (("x", None), ("y", None)), {}, (), (), "a", False, False, None)
     two = Prepared(
-        "WITH m AS (UPDATE b SET z=$10) INSERT INTO c SELECT $11", (("z", None),), {}, (), "c", True, False, None
+        "WITH m AS (UPDATE b SET z=$10) INSERT INTO c SELECT $11", (("z", None),), {}, (), (), "c", True, False, None
     )
     assert lean._join((one, two)) == (
         "WITH w0 AS (UPDATE a SET x=$1 WHERE y=$2), m AS (UPDATE b SET z=$12) INSERT INTO c SELECT $13"
@@ -111,6 +111,19 @@ async def test_how_often_each_call_asks_the_database(world: World, monkeypatch: 
     assert count == 5
     assert (await trips(attempt.done(receipt)))[0] == 5
     assert (await trips(attempt.release()))[0] == 5
+
+
+@ON_POSTGRESQL
+async def test_what_calls_ask_is_planned_once_and_what_counts_rows_for_its_values(world: World) -> None:
+    mode = "SELECT current_setting('plan_cache_mode')"
+
+    async def modes(tx: Transaction) -> list[str]:
+        link = tx._connection
+        before = (await link.driver.fetch(mode, ()))[0][0]
+        return [before, (await link.execute(sa.text(mode))).scalar_one(), (await link.driver.fetch(mode, ()))[0][0]]
+
+    for _ in range(2):  # on the same connection
+        assert await world.database.run(modes) == ["force_generic_plan", "force_custom_plan", "force_custom_plan"]
 
 
 async def test_what_fails_at_the_end_leaves_nothing_and_the_connection_goes_on(world: World) -> None:
