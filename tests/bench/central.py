@@ -84,7 +84,8 @@ class Sample:
     def summary(self) -> dict[str, Any]:
         """Return what is published."""
         rate = len(self.milliseconds["ReleaseAttempt"]) / self.seconds
-        cores = {name: used / self.seconds for name, used in self.cpu.items()}
+        # Never below nothing, whichever clock was read first: the machine's counts hundredths of a second.
+        cores = {name: max(0.0, used) / self.seconds for name, used in self.cpu.items()}
         return {
             "attempts_per_second": rate,
             "cores": cores,

@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from types import FrameType
 from typing import Any, TypeVar
 
+import uvloop
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 T = TypeVar("T")
@@ -41,7 +43,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return await work
 
     try:
-        result = asyncio.run(cancellable())
+        result = uvloop.run(cancellable())  # which leaves more of the machine to what is measured
     except asyncio.CancelledError:
         _ignore()
         raise KeyboardInterrupt from None
