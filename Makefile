@@ -61,6 +61,12 @@ bench-central: test-packages ready  ## whole attempts a second through the centr
 deb: ready  ## the kiosk's Debian package, in dist; DEB_ARGS=--check builds it twice and compares
 	@$(BIN)/python systemd/debian/build.py $(DEB_ARGS)
 
+.PHONY: screen-wheels
+screen-wheels: ready  ## what the kiosk's screen is installed from, in dist/screen
+	rm -rf dist/screen
+	$(PIP:install=download) --require-hashes --only-binary=:all: --dest dist/screen -r requirements/screen.txt
+	$(PIP:install=wheel) --no-deps --no-build-isolation --wheel-dir dist/screen ./protos ./clients/kiosk
+
 .PHONY: lint
 lint: ready  ## format, lint, types, architecture and protos, without the tests
 	@$(MAKE) --keep-going -j1 check-format check-lint check-types check-imports check-protos
@@ -84,7 +90,7 @@ ready: packages $(VENV)/.installed $(STUBS)  ## install what is missing, without
 
 .PHONY: requirements
 requirements:  ## lock the Python packages anew (needs uv)
-	cd requirements && for name in build dev kiosk; do \
+	cd requirements && for name in build dev kiosk screen; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 			$$name.in --output-file $$name.txt $(UPGRADE); \
 	done

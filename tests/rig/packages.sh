@@ -78,6 +78,8 @@ postgresql        the centre's database (tests run a private one; the service it
 prometheus        judges metrics and alert rules, and scrapes (the service itself stays off)
 softhsm2          a PKCS #11 token in software, for the centre's master key (a library; it runs no service)
 chromium          the browser of the kiosk's screen
+cage              the compositor of the kiosk's screen
+xwayland          without which cage does not start
 fonts-noto-cjk    the screen's Chinese and Korean
 mmdebstrap        builds the throw-away system that the package is installed in
 systemd-container boots it (systemd-nspawn)
