@@ -74,7 +74,7 @@ async def test_a_hundred_at_once_have_one_lease(citizen: Citizen, new_password: 
     finally:
         await asyncio.gather(*(front.close() for front in fronts))
     rounds: list[list[float]] = []
-    while len(rounds) < MOST_ROUNDS and not (rounds and statistics.median(rounds[-1]) < BUSY_S):
+    while len(rounds) < MOST_ROUNDS and not (rounds and rounds[-1][-1] < BUSY_S):
         answers = await asyncio.to_thread(begin_at_once, stack.gatewayd.socket, CROWD - 1)
         assert {(view.number, view.outcome, view.reason) for view, _ in answers} == {BUSY}
         rounds.append(sorted(seconds for _, seconds in answers))
@@ -84,7 +84,7 @@ async def test_a_hundred_at_once_have_one_lease(citizen: Citizen, new_password: 
     told = [metrics.value(families, "gatewayd_lease_refused_total", reason="busy") for families in (before, after)]
     assert told[1] - told[0] == (1 + len(rounds)) * (CROWD - 1)
     assert statistics.median(one_by_one) < BUSY_S
-    assert statistics.median(rounds[-1]) < BUSY_S
+    assert rounds[-1][-1] < BUSY_S, "the last of all"
 
     await running.new_password(new_password)
     assert (await running.until(REMOVE_CARD)).outcome == OUTCOME_DONE, "undisturbed"
