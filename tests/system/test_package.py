@@ -56,6 +56,7 @@ WATCHDOG_S = 10.0  # of the unit
 APDU_LIMIT_S = 10.0  # of the daemon
 KEY, CREDENTIAL = "/etc/gatewayd/tls/kiosk.key", f"/run/credentials/{UNIT}/kiosk.key"
 CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+FORBIDDEN_CALLS = {"bpf", "chown", "init_module", "mount", "ptrace", "reboot", "setuid", "swapon"}
 SCREEN = r"^## \d+\. The screen$.*?(?=^## )"  # which is not in this package
 ACTIONS = ("org.debian.pcsc-lite.access_pcsc", "org.debian.pcsc-lite.access_card")
 POLICY = """<?xml version="1.0"?>
@@ -221,6 +222,10 @@ def test_the_sandbox_holds(kiosk: InstalledKiosk, machine: Machine) -> None:
     clients = machine.run("getent", "group", "gatewayd-clients").split(":")[2]
     assert set(status["Uid"].split()) == {user}
     assert set(status["Gid"].split()) | set(status["Groups"].split()) == {clients}
+    assert machine.shown(UNIT, "MemorySwapMax") == "0"
+    calls = set(machine.shown(UNIT, "SystemCallFilter").split())
+    assert {"read", "futex"} <= calls
+    assert not calls & FORBIDDEN_CALLS
     limits = machine.run("cat", f"/proc/{kiosk.daemon}/limits")
     assert re.search(r"^Max core file size\s+0\s+0\s", limits, flags=re.MULTILINE)
     stats = machine.run("stat", "--format=%a %U %G %n", SOCKET, OPERATORS_SOCKET, "/run/gatewayd", "/var/lib/gatewayd")
