@@ -176,6 +176,7 @@ def commands(script: str) -> list[list[str]]:
 
 
 def program_exists(name: str) -> bool:
+    name = name.removeprefix("/opt/jpki-kiosk/bin/")  # an environment that INSTALL.md makes
     beside = Path(sys.executable).parent / name
     return name in BUILTINS or beside.exists() or shutil.which(name) is not None
 
