@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import sys
@@ -17,6 +18,8 @@ from tests.rig.screen import KioskScreen
 
 STATIC = ROOT / "clients/kiosk/jpki_kiosk/static"
 LOCK = ROOT / "requirements/screen.txt"
+SECTION = re.compile(r"^## \d+\. The screen$.*?(?=^## )", re.MULTILINE | re.DOTALL)
+UNITS = ("jpki-kiosk.service", "jpki-screen.service")
 PROGRAM = "import jpki_kiosk, jpkireset; print(jpki_kiosk.__file__, jpkireset.__path__[0])"
 
 
@@ -85,3 +88,25 @@ def test_screen_runs_from_its_wheels(installation: Path, tmp_path: Path) -> None
         ours = {file.relative_to(package) for file in (package / folder).rglob("*") if file.is_file()}
         theirs = STATIC.parent
         assert ours == {file.relative_to(theirs) for file in (theirs / folder).rglob("*") if file.is_file()}
+
+
+def test_what_the_page_says_can_be_typed(tmp_path: Path) -> None:
+    """Below another root: whatever the units name is there afterwards."""
+    root = tmp_path / "root"
+    for folder in ("usr/bin", "etc/systemd/system"):
+        (root / folder).mkdir(parents=True)
+    (tmp_path / "kiosk").symlink_to(ROOT / "systemd/kiosk")
+    section = SECTION.search((ROOT / "docs/INSTALL.md").read_text())
+    assert section
+    typed = re.findall(r"^(?:install|ln) .+$", section[0], flags=re.MULTILINE)
+    for command in typed:
+        run(["sh", "-c", f"cd {tmp_path}; " + command.replace(" /", f" {root}/")])
+    units = [(root / "etc/systemd/system" / unit).read_text() for unit in UNITS]
+    named = re.findall(
+        r"(?:^ExecStart=|^ConditionPathExists=| -- )(/(?:usr/(?:bin/jpki|lib)|etc)\S+)", "\n".join(units), re.M
+    )
+    assert len(named) == 3
+    assert all(os.path.lexists(f"{root}{path}") for path in named)
+    ours = {file for file in (ROOT / "systemd/kiosk").iterdir() if file.read_text()}
+    there = {file.read_text() for file in root.rglob("*") if file.is_file()}
+    assert [file.name for file in ours if file.read_text() not in there] == []

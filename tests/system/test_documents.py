@@ -50,6 +50,9 @@ POSTGRES = "tests/unit/centrald/test_migration.py::test_the_command_goes_down_on
 SERVE = "tests/integration/test_centrald_process.py::test_it_says_where_it_serves_and_stops_cleanly"
 FAULTS = "tests/integration/test_cardsim_faults.py::test_the_examples_of_the_document"
 EXAMPLES = "tests/system/test_front_end_page.py::start"
+SCREEN = "tests/integration/test_screen_installation.py"
+LAUNCHER = "tests/integration/test_kiosk_launcher.py"
+LAUNCHED = "test_browser_shows_the_screen_on_the_whole_panel_and_keeps_nothing"
 RUNBOOKS = "tests/unit/docs/test_runbooks.py::test_a_page_says_all_there_is_to_say"
 
 # The command, or a pattern of it, → the test that runs it, and what of it stands in that test's module.
@@ -58,6 +61,15 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     r"make stack": ("tests/system/test_commands.py::test_stacks_run_side_by_side_and_leave_nothing", "tests.rig.stack"),
     r"make kiosk": ("tests/system/test_commands.py::test_kiosk_can_be_played", "tests.rig.kiosk"),
     r"make deb( DEB_ARGS=--check)?": (f"{PACKAGE}::test_install", "begin_build"),
+    r"make screen-wheels": (f"{SCREEN}::installation", "WheelBuilder"),
+    r"apt install .*cage xwayland.*": (f"{LAUNCHER}::{LAUNCHED}", '"cage"'),
+    r"python3 -m venv /opt/jpki-kiosk": (f"{SCREEN}::installation", '"venv"'),
+    r"/opt/jpki-kiosk/bin/pip install .*": (f"{SCREEN}::installation", '"install"'),
+    r"(install|ln) .*kiosk/.*": (f"{SCREEN}::test_what_the_page_says_can_be_typed", "docs/INSTALL.md"),
+    r"systemd-sysusers .*": (
+        "tests/integration/test_kiosk_units.py::test_the_server_may_connect_to_the_daemon_and_the_browser_may_not",
+        "jpki-kiosk.sysusers",
+    ),
     r"apt install \./gatewayd_0\.1\.0_amd64\.deb": (f"{PACKAGE}::test_upgrade_keeps_the_journal", '"--install"'),
     r"apt remove gatewayd": (f"{PACKAGE}::test_remove_keeps_the_journal_and_what_the_operator_made", '"--remove"'),
     r"apt purge gatewayd": (f"{PACKAGE}::test_purge_leaves_nothing", '"--purge"'),
@@ -71,7 +83,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     r"node clients/examples/reset_client\.mjs .*": (EXAMPLES, "reset_client.mjs"),
 }
 BY_MAKE = {"test", "lint", "format", "docs"}  # what `make test` does itself, or compares with
-RECIPES = ("-m tests.rig.", "check-", "build.py", "ruff format", "-m docs.generate")
+RECIPES = ("-m tests.rig.", "check-", "build.py", "pip wheel", "ruff format", "-m docs.generate")
 ONLY_LOOKS = re.compile(r"(df|journalctl|ls|openssl|promtool|ss|systemctl|timedatectl)\b")
 
 
