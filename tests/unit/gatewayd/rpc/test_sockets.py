@@ -73,6 +73,14 @@ async def test_health_says_when_calls_are_served(daemon: Daemon) -> None:
     assert [await health_of(channel, "") for channel in channels] == [SERVING, SERVING]
 
 
+async def test_health_can_be_watched(daemon: Daemon) -> None:
+    watch = health_pb2_grpc.HealthStub(daemon.api).Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+    assert (await watch.read()).status == NOT_SERVING
+    await daemon.server.ready()
+    assert (await watch.read()).status == SERVING
+    watch.cancel()
+
+
 async def test_health_of_the_reset_says_whether_an_attempt_could_begin(daemon: Daemon) -> None:
     assert await health_of(daemon.api, RESET) == NOT_SERVING
     await daemon.server.ready()
