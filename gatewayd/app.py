@@ -108,6 +108,7 @@ async def _serve(config: Config, clock: Clock, reread: Callable[[], Config], sig
         notify("STOPPING=1")
         log.info("stopping")
         await end_attempt(daemon.manager)
+        await daemon.readiness.end_watches()
         await take_leave(daemon.server, daemon.outbox, signals.hurry)
         for task in background:
             task.cancel()

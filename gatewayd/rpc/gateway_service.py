@@ -38,6 +38,7 @@ class GatewayService(gateway_grpc.GatewayServiceServicer):
         """See the proto."""
         async for status in self._readiness.statuses():
             yield gateway.WatchStatusResponse(status=mapping.status(status))
+        await refuse(context, ErrorReason.STOPPING)
 
     async def GetAttempt(  # noqa: N802 - the proto's name
         self,

@@ -32,6 +32,7 @@ class ErrorReason(Enum):
     PAGE_SIZE_INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "page_size: at most 200")
     PAGE_TOKEN_INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "page_token: not one of this daemon's")
     JOURNAL_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "the journal is unavailable")
+    STOPPING = (grpc.StatusCode.UNAVAILABLE, "the daemon stops")
     METHOD_UNKNOWN = (grpc.StatusCode.UNIMPLEMENTED, "this socket does not offer that method")
     INTERNAL_CANCELLATION = (grpc.StatusCode.ABORTED, "internal cancellation")
     INTERNAL_ERROR = (grpc.StatusCode.INTERNAL, "internal error")

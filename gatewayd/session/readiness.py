@@ -76,6 +76,7 @@ class Readiness:
         self._told: tuple[Problem, ...] | None = None
         self._changes = 0
         self._news = asyncio.Condition()
+        self._over = False
 
     @property
     def status(self) -> Status:
@@ -97,15 +98,24 @@ class Readiness:
         )
 
     async def statuses(self) -> AsyncIterator[Status]:
-        """Yield the status now, and after every change."""
+        """Yield the status now, and after every change, until `end_watches`."""
         last = None
         while True:
             seen = self._changes
             if (status := self.status) != last:
                 yield status
                 last = status
+            if self._over:
+                return
             async with self._news:
                 await self._news.wait_for(lambda: self._changes != seen)  # noqa: B023 - evaluated in this turn only
+
+    async def end_watches(self) -> None:
+        """Let every watch end with the status of now: the daemon stops, and would wait for them."""
+        self._over = True
+        self._changes += 1
+        async with self._news:
+            self._news.notify_all()
 
     async def poll(self) -> None:
         """Ask centre and journal, for as long as the daemon runs."""

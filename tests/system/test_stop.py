@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jpkireset.gateway.v1 import reason_pb2 as reasons
 from jpkireset.gateway.v1.reset_service_pb2 import (
     OUTCOME_DONE,
@@ -176,23 +177,29 @@ async def test_signals_after_the_end_change_nothing(citizen: Citizen) -> None:
     daemon.start()
 
 
-async def test_a_second_signal_does_not_wait_for_callers(citizen: Citizen, stopped: Callable[[float], None]) -> None:
-    """A watch is open for as long as the daemon lives: the first signal grants it two seconds, the second none."""
+async def test_a_stop_waits_for_callers_that_stay_and_for_no_watch(
+    citizen: Citizen, stopped: Callable[[float], None]
+) -> None:
+    """A front-end that watches the status hears of the end; who stays is given two seconds, unless it is in a hurry."""
     daemon = citizen.stack.gatewayd
-    took = []
-    for signals in (1, 2):
-        async with FrontEnd(daemon.socket) as front:
+    took = {}
+    for who, signals in (("a watch", 1), ("a caller", 1), ("a caller, twice", 2)):
+        async with FrontEnd(daemon.socket) as front, grpc.aio.insecure_channel(f"unix:{daemon.socket}") as channel:
             await front.ready()
             watching = asyncio.ensure_future(front.until_status(lambda status: False))
+            if who != "a watch":
+                staying = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+                await staying.read()
             await front.status()
             begun = time.monotonic()
             for _ in range(signals):
                 daemon.signal(signal.SIGTERM)
                 wait_until(lambda: '"stopping"' in daemon.process.output(), QUICK_S, "the first signal")
             stopped(QUICK_S)
-            took.append(time.monotonic() - begun)
-            with pytest.raises(grpc.aio.AioRpcError):
+            took[who] = time.monotonic() - begun
+            with pytest.raises(grpc.aio.AioRpcError, match="the daemon stops"):
                 await watching
         daemon.start()
-    print(f"stop with a caller that stays: {took[0]:.2f} s, with a second signal: {took[1]:.2f} s")
-    assert took[1] < took[0]
+    print("stop with " + ", ".join(f"{who}: {seconds:.2f} s" for who, seconds in took.items()))
+    assert took["a watch"] < took["a caller"]
+    assert took["a caller, twice"] < took["a caller"]

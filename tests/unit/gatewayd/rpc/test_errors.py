@@ -88,6 +88,11 @@ async def no_journal(daemon: Daemon) -> None:
     await never_accepted(daemon)
 
 
+async def watched_to_the_end(daemon: Daemon) -> None:
+    await daemon.kiosk.readiness.end_watches()
+    await drained(daemon.gateway.WatchStatus(gateway.WatchStatusRequest()))
+
+
 async def no_such_method(daemon: Daemon) -> None:
     await raw(daemon, "/jpkireset.gateway.v1.OperatorService/ListAttempts", b"")
 
@@ -118,6 +123,7 @@ CAUSES: dict[ErrorReason, Call] = {
     ErrorReason.PAGE_SIZE_INVALID: too_many,
     ErrorReason.PAGE_TOKEN_INVALID: foreign_token,
     ErrorReason.JOURNAL_UNAVAILABLE: no_journal,
+    ErrorReason.STOPPING: watched_to_the_end,
     ErrorReason.METHOD_UNKNOWN: no_such_method,
     ErrorReason.INTERNAL_CANCELLATION: cancelled_inside,
     ErrorReason.INTERNAL_ERROR: fault,
