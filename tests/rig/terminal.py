@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
+import signal
+import subprocess
+import termios
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import pexpect
+from pexpect.fdpexpect import fdspawn
 
 SECONDS = 20
+HANG_UP_SECONDS = 2
 SIZE = (50, 200)  # lines and columns; wide, so that no sentence is broken
 # Stays behind the program as a person's shell would, and tells what it left.
 SHELL = 'trap : INT QUIT; "$@"; echo "[code $?]"; stty -a'
@@ -30,17 +35,27 @@ class Left:
 @contextmanager
 def terminal(
     command: list[str], environment: Mapping[str, str] | None = None
-) -> Iterator[tuple[pexpect.spawn[str], Callable[[], Left]]]:
-    """Run a command on a terminal; the second value waits for its end. Nothing of it is left running."""
+) -> Iterator[tuple[fdspawn[str], Callable[[], Left]]]:
+    """Run a command on a terminal; the second value waits for its end. Nothing of it is left running.
+
+    The first value's name is the terminal's.
+
+    The program is not forked off: in a process that holds a gRPC server, gRPC's own handlers run between fork and exec,
+    and now and then broke the child.
+    """
     screen = io.StringIO()
-    child = pexpect.spawn(
-        "/bin/sh",
-        ["-c", SHELL, "sh", *command],
-        encoding="utf-8",
-        timeout=SECONDS,
-        dimensions=SIZE,
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, SIZE)
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "/bin/sh", "-c", SHELL, "sh", *command],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
         env={**os.environ, **(environment or {})},
     )
+    child = fdspawn(master, encoding="utf-8", timeout=SECONDS)
+    child.name = os.ttyname(slave)
+    os.close(slave)
     child.logfile_read = screen
 
     def left() -> Left:
@@ -53,4 +68,9 @@ def terminal(
     try:
         yield child, left
     finally:
-        child.close(force=True)
+        child.close()  # hangs the terminal up
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(HANG_UP_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(SECONDS)

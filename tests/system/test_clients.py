@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pexpect
 import pytest
+from pexpect.fdpexpect import fdspawn
 
 from gatewayctl import exits, texts
 from jpki_phone import problems
@@ -32,7 +32,7 @@ class Desk:
         self._screens = 0
 
     @contextmanager
-    def at(self, *command: str) -> Iterator[tuple[pexpect.spawn[str], list[Left]]]:
+    def at(self, *command: str) -> Iterator[tuple[fdspawn[str], list[Left]]]:
         """Type a command; what it left is in the list after the block."""
         left: list[Left] = []
         with terminal([str(BIN / command[0]), *command[1:]], self.stack.environment) as (child, wait):

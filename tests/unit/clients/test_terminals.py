@@ -15,12 +15,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import pexpect
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from jpkireset.gateway.v1 import reset_service_pb2 as pb
 from jpkireset.gateway.v1.gateway_service_pb2 import READINESS_PROBLEM_OUT_OF_HOURS, Attempt, Status
 from jpkireset.gateway.v1.reason_pb2 import REASON_CANCELLED
+from pexpect.fdpexpect import fdspawn
 
 from gatewayctl import texts
 from gatewayctl.exits import ExitCode
@@ -35,7 +35,7 @@ from tests.unit.clients.test_ctl_reset import ATTEMPT, PASSWORD, PIN, ask_passwo
 TYPED_AHEAD = "8642086420"
 
 
-async def reset(script: Script, drive: Callable[[pexpect.spawn[str]], None], *options: str) -> Left:
+async def reset(script: Script, drive: Callable[[fdspawn[str]], None], *options: str) -> Left:
     """Run `gatewayctl reset` at a terminal against the script."""
 
     def run(socket: str) -> Left:
@@ -47,9 +47,9 @@ async def reset(script: Script, drive: Callable[[pexpect.spawn[str]], None], *op
         return await asyncio.to_thread(run, socket)
 
 
-def waiting(child: pexpect.spawn[str]) -> int:
+def waiting(child: fdspawn[str]) -> int:
     """How many bytes lie in the terminal and were not read yet; what is written to it gets there a little later."""
-    terminal_side = os.open(f"/proc/{child.pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)
+    terminal_side = os.open(child.name, os.O_RDONLY | os.O_NOCTTY)
     try:
         count = fcntl.ioctl(terminal_side, termios.FIONREAD, bytes(4))
     finally:
@@ -71,7 +71,7 @@ async def test_nothing_typed_is_shown_and_nothing_typed_ahead_is_taken() -> None
         assert (await stage.take()).new_password.new_password == PASSWORD
         await end(stage, pb.OUTCOME_DONE)
 
-    def drive(child: pexpect.spawn[str]) -> None:
+    def drive(child: fdspawn[str]) -> None:
         child.expect_exact(texts.PIN_PROMPT)
         child.sendline("0000")
         assert taken.wait(SECONDS)
@@ -101,7 +101,7 @@ async def test_ctrl_c_and_the_end_of_input_cancel_and_wait(key: str) -> None:
         assert (await stage.take()).HasField("cancel")
         await end(stage, pb.OUTCOME_NOT_DONE, REASON_CANCELLED)
 
-    def drive(child: pexpect.spawn[str]) -> None:
+    def drive(child: fdspawn[str]) -> None:
         child.expect_exact(texts.PIN_PROMPT)
         child.send("" if key is CTRL_D else "12")  # half an entry goes nowhere
         child.send(key)
@@ -118,7 +118,7 @@ async def test_a_second_ctrl_c_leaves_with_the_terminal_as_it_was() -> None:
         with pytest.raises(EOFError):
             await stage.take()
 
-    def drive(child: pexpect.spawn[str]) -> None:
+    def drive(child: fdspawn[str]) -> None:
         child.expect_exact(texts.PIN_PROMPT)
         child.send(CTRL_C)
         child.expect_exact(texts.CANCELLING)
