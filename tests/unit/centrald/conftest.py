@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,7 @@ async def world(initialized: Path, tmp_path: Path, storage_url: str) -> AsyncIte
 def centrald(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run one command; returns exit code, standard output and standard error."""
     handlers, level = logging.root.handlers[:], logging.root.level
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def run(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["centrald", *map(str, words)])
@@ -80,3 +82,5 @@ def centrald(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
     yield run
     logging.root.handlers[:] = handlers  # a command's own write to what the test's end closes
     logging.root.setLevel(level)
+    for number, handler in signals.items():  # ignored after `serve`, and so in every program a later test starts
+        signal.signal(number, handler)
