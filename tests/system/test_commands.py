@@ -29,7 +29,7 @@ NAMES = {
     "KIOSK_READER",
     "PHONE_READER",
 }
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 @contextmanager

@@ -161,6 +161,7 @@ async def test_service_of_the_reader_is_gone(citizen: Citizen) -> None:
         pcscd.resume()
     await front.until_status(lambda status: gateway.READINESS_PROBLEM_PCSC_UNAVAILABLE not in status.problems)
     await citizen.leave(running)
+    await front.idle()  # the attempt ended with pcscd's return; the lift is seen by pcscd's next poll
 
     pcscd.kill()
     try:
