@@ -16,8 +16,16 @@ def stop_signals() -> Iterator[asyncio.Event]:
     process that has done all its work.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        if not asked:  # a flood of signals would leave the loop no time for the stop
+            asked = True
+            loop.call_soon_threadsafe(stop.set)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        signal.signal(number, ask)
     try:
         yield stop
     finally:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.rig.opensc import OpenSC
 from tests.rig.parts import CardSimulator
-from tests.rig.process import BIN
+from tests.rig.process import BIN, insist
 from tests.rig.site import Site
 
 SECONDS = 20
@@ -128,8 +128,7 @@ def test_run_ends_cleanly(site: Site, tmp_path: Path, number: signal.Signals) ->
         waiting = cardsim("insert", "locked", "kiosk", control=control)
         assert waiting.returncode == 0
         assert waiting.stderr == "locked waits for the reader of kiosk\n"
-        while running.poll() is None:  # again and again: only the first one counts
-            running.send_signal(number)
+        insist(running, number)  # only the first one counts
         out, err = running.communicate(timeout=SECONDS)
     assert (running.returncode, out, err) == (0, "", "")
     assert not control.exists()

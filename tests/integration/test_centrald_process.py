@@ -17,6 +17,7 @@ import pytest
 from jpkireset.central.v1 import common_pb2, kiosk_service_pb2_grpc
 from jpkireset.central.v1 import kiosk_service_pb2 as pb
 
+from tests.rig.process import insist
 from tests.unit.centrald.world import new_id
 
 SECONDS = 10.0
@@ -106,9 +107,7 @@ def test_it_says_where_it_serves_and_stops_cleanly(service: Service, number: int
 
 def test_signals_after_the_first_change_nothing(service: Service) -> None:
     """Not even when all work is done, and a signal's default would be the process's death."""
-    while service.process.poll() is None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            service.process.send_signal(number)
+    insist(service.process, signal.SIGTERM, signal.SIGINT)
     assert service.end(signal.SIGTERM) == 0
     assert [line["event"] for line in service.log()] == ["serving", "stopping", "stopped"]
 

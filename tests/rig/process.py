@@ -69,6 +69,17 @@ def run(
     return done.stdout
 
 
+def insist(running: subprocess.Popen[Any], *numbers: signal.Signals) -> None:
+    """Send the signals again and again, every few milliseconds, until the program is gone. Raises RigError."""
+
+    def gone() -> bool:
+        for number in numbers:
+            running.send_signal(number)
+        return running.poll() is not None
+
+    wait_until(gone, STOP_SECONDS, f"the end of {running.args!r}")
+
+
 class Process:
     """One program with its log file. What it writes to both outputs is appended there."""
 
@@ -131,6 +142,10 @@ class Process:
             if self.running:
                 raise RigError(f"{error}{self._tail()}") from None
             raise
+
+    def insist(self, *numbers: signal.Signals) -> None:
+        """Send the signals again and again until it is gone. Raises RigError."""
+        insist(self._popen, *numbers)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; harmless when the program has ended."""

@@ -150,9 +150,7 @@ async def test_the_process_ends_in_order(screen: KioskScreen) -> None:
     """However often it is told to."""
     page = Page(screen.address)
     async with page.open():
-        while screen.process.running:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                screen.signal(number)
+        screen.process.insist(signal.SIGTERM, signal.SIGINT)
     assert screen.ended(BEAT_S) == 0
     text = screen.log.read_text()
     assert '"stopped"' in text
