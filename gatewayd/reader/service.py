@@ -63,7 +63,7 @@ class PcscReader:
         self._watch.stop()
         self._thread.stop()
         if self._ended is not None:
-            await asyncio.wait((self._ended,), timeout=self._timing.close_limit)
+            await self._within(self._ended, self._timing.close_limit)
         for task in self._tasks:
             task.cancel()
 
@@ -131,7 +131,7 @@ class PcscReader:
                 if limit <= 0:
                     self._set_overdue(work, overdue=True)
                     raise DeadlineExceeded("the card or the reader does not answer in time")
-                await asyncio.wait((outcome,), timeout=limit)
+                await self._within(outcome, limit)
         finally:
             if not outcome.done():
                 work.wanted = False
@@ -152,7 +152,7 @@ class PcscReader:
                 if limit <= 0:
                     self._set_overdue(work, overdue=True)
                     return
-                await asyncio.wait((outcome,), timeout=limit)
+                await self._within(outcome, limit)
 
         follower = asyncio.ensure_future(follow())
         self._tasks.add(follower)
@@ -169,6 +169,14 @@ class PcscReader:
         since = work.call_since  # read once: the owner thread changes it
         begun = self._clock.monotonic() if since is None else since
         return min(work.deadline, begun + self._timing.apdu_limit)
+
+    async def _within(self, future: asyncio.Future[Any], seconds: float) -> None:
+        """Wait until the future is done or time is over; neither cancels it nor raises for it."""
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({future, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
 
     # From the threads
 
