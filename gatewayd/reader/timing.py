@@ -13,7 +13,7 @@ class Timing:
     connect_patience: float = 2.0  # for a foreign holder, or for pcscd to come back
     retry_pause: float = 0.1  # between two attempts at pcscd or at a held reader
     lift_patience: float = 1.0  # for pcscd to notice that a failed card was lifted
-    presence_poll: float = 0.8  # after this long pcscd, which polls every 0.4 s, knows whether a card was pulled
+    presence_poll: float = 0.5  # after this long pcscd, which polls every 0.4 s, knows whether a card was pulled
     news_patience: float = 0.5  # for the presence watch to tell of a lift that pcscd knows of
     watch_slice: float = 1.0  # one wait of the presence watch, unless something happens; each costs 0.3 ms of CPU
     silence_limit: float = 4.0  # without a round of the presence watch: then pcscd hangs
