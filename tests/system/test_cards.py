@@ -119,9 +119,9 @@ async def test_card_that_lies_there_before_the_start_is_welcome(citizen: Citizen
 
 @pytest.mark.reason("CARD_LEFT_BEHIND")
 async def test_card_from_before_the_daemon_is_left_behind(citizen: Citizen) -> None:
-    citizen.stack.gatewayd.stop()
     citizen.place()
-    citizen.stack.gatewayd.start()
+    await citizen.front.until_status(lambda status: status.card_present)  # pcscd has seen it
+    citizen.stack.gatewayd.restart()
     status = await citizen.front.until_status(lambda status: status.card_present)
     assert list(status.problems)[-1:] == [READINESS_PROBLEM_CARD_LEFT_BEHIND]
     attempt = await citizen.front.attempt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import grp
@@ -31,7 +32,7 @@ from tests.fakes.pki import Pki, make_pki
 from tests.rig import holder
 from tests.rig.citizen import Citizen
 from tests.rig.doubt import given_up, torn_write
-from tests.rig.front_end import ENTER_USER_PIN
+from tests.rig.front_end import ENTER_USER_PIN, FrontEnd
 from tests.rig.opensc import OpenSC
 from tests.rig.parts import CardSimulator, toml
 from tests.rig.pcscd import KIOSK, PrivatePcscd
@@ -85,6 +86,12 @@ def look(kiosk: Stack, monkeypatch: pytest.MonkeyPatch) -> Look:
     for name, value in kiosk.environment.items():
         monkeypatch.setenv(name, value)
     return lambda check: check(seen(kiosk))
+
+
+async def card_seen(kiosk: Stack) -> None:
+    """Wait until pcscd has seen the card that was placed."""
+    async with FrontEnd(kiosk.gatewayd.socket) as front:
+        await front.until_status(lambda status: status.card_present)
 
 
 def seen(kiosk: Stack) -> Evidence:
@@ -188,9 +195,9 @@ def test_a_frozen_daemon(kiosk: Stack, look: Look, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_daemon_that_is_not_ready(kiosk: Stack, look: Look) -> None:
-    kiosk.gatewayd.stop()
     kiosk.cardsim.insert("locked", "kiosk")
-    kiosk.gatewayd.start()
+    asyncio.run(card_seen(kiosk))
+    kiosk.gatewayd.restart()
 
     def left_behind() -> bool:
         found = look(daemon.daemon)

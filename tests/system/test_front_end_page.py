@@ -100,6 +100,7 @@ async def test_exchange(citizen: Citizen, start: Callable[[], Program], name: st
     lines = exchanges()[name]
     if lines[0] == "(a card lay on the reader when the daemon started)":
         citizen.place()
+        await citizen.front.until_status(lambda status: status.card_present)  # pcscd has seen it
         citizen.stack.gatewayd.restart()
         await citizen.front.until_status(lambda status: READINESS_PROBLEM_CARD_LEFT_BEHIND in status.problems)
     assert Player(start, events).play(lines) == ENDS[name]
