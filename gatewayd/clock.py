@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 import datetime
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+
+class Timer(Protocol):
+    """A call that is still to come."""
+
+    def cancel(self) -> object:
+        """Let it not come; harmless when it came already."""
+        ...
 
 
 class Clock(Protocol):
@@ -17,6 +26,10 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds since an arbitrary point; never goes back. Callable from every thread."""
+        ...
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        """Have this called on the running loop after so many monotonic seconds."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -34,6 +47,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """See `Clock`."""
         return time.monotonic()  # noqa: TID251 - this is the clock
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        """See `Clock`."""
+        return asyncio.get_running_loop().call_later(seconds, call)
 
     async def sleep(self, seconds: float) -> None:
         """See `Clock`."""

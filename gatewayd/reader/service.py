@@ -6,9 +6,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar
 
-from gatewayd.clock import Clock
+from gatewayd.clock import Clock, Timer
 from gatewayd.errors import DeadlineExceeded, LinkEnded, LinkError
 from gatewayd.reader.hooks import ReaderHooks
 from gatewayd.reader.port import Connection, Job, ReaderProblem, ReaderState
@@ -40,8 +41,9 @@ class PcscReader:
         self._ended: asyncio.Future[None] | None = None  # the owner thread
         self._closed = False
         self._seen = UNSEEN
+        self._followed: dict[Work, Timer] = {}  # until it returns or is overdue
         self._overdue: dict[Work, float] = {}  # since when, monotonic
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._supervisor: asyncio.Task[None] | None = None
         self._state = UNSEEN
         self._changed = asyncio.Event()
 
@@ -51,7 +53,7 @@ class PcscReader:
         self._ended = self._loop.create_future()
         for body, name in ((self._own, "reader-owner"), (self._watch.run, "reader-watch")):
             threading.Thread(target=body, name=name, daemon=True).start()
-        self._tasks.add(asyncio.ensure_future(self._supervise()))
+        self._supervisor = asyncio.ensure_future(self._supervise())
 
     async def close(self) -> None:
         """End both threads, and with them any connection: card reset, disconnect.
@@ -63,9 +65,11 @@ class PcscReader:
         self._watch.stop()
         self._thread.stop()
         if self._ended is not None:
-            await self._within(self._ended, self._timing.close_limit)
-        for task in self._tasks:
-            task.cancel()
+            limit = self._clock.call_later(self._timing.close_limit, partial(_finish, self._ended))
+            await self._ended
+            limit.cancel()
+        if self._supervisor is not None:
+            self._supervisor.cancel()
 
     @property
     def state(self) -> ReaderState:
@@ -111,52 +115,54 @@ class PcscReader:
         """Hand work to the owner thread and wait for it, but no longer than its budget or one APDU's."""
         if self._closed or self._loop is None:
             raise LinkEnded("the reader is closed; nothing was sent")
-        outcome: asyncio.Future[T | None] = self._loop.create_future()
+        outcome: asyncio.Future[T] = self._loop.create_future()
 
         def arrive(value: T, error: Exception | None) -> None:
-            self._set_overdue(work, overdue=False)
-            if work.wanted and error:
-                outcome.set_exception(error)
-                return
-            outcome.set_result(value)
-            if late and not work.wanted and not error:
+            self._let_go(work)
+            if not outcome.done():
+                outcome.set_exception(error) if error else outcome.set_result(value)
+            elif late and not error:
                 late(value)
 
         now = self._clock.monotonic()
         work = Work(generation, job, now + budget_s, last, now, lambda *result: self._to_loop(arrive, *result))
         self._thread.submit(work)
+        self._follow(work, outcome)
         try:
-            while not outcome.done():
-                limit = self._limit(work) - self._clock.monotonic()
-                if limit <= 0:
-                    self._set_overdue(work, overdue=True)
-                    raise DeadlineExceeded("the card or the reader does not answer in time")
-                await self._within(outcome, limit)
-        finally:
-            if not outcome.done():
-                work.wanted = False
-                generation.ended = True
-                self._follow(work, outcome)
-        return cast("T", outcome.result())
+            return await outcome
+        except asyncio.CancelledError:
+            self._give_up(work)
+            raise
 
     async def end(self, generation: Generation) -> None:
         """Have a connection ended. Raises LinkError."""
         await self.submit(generation, None, self._timing.apdu_limit, last=True, late=None)
 
     def _follow(self, work: Work, outcome: asyncio.Future[Any]) -> None:
-        """Call the reader stuck from when the abandoned work is overdue until it returns."""
+        """Look at the work when its limit may be over, also when nobody waits any more: then the reader is stuck."""
+        left = self._limit(work) - self._clock.monotonic()
+        if left > 0:
+            self._followed[work] = self._clock.call_later(left, lambda: self._follow(work, outcome))
+            return
+        self._overdue[work] = self._clock.monotonic()
+        self._refresh()
+        self._give_up(work)
+        if not outcome.done():
+            outcome.set_exception(DeadlineExceeded("the card or the reader does not answer in time"))
 
-        async def follow() -> None:
-            while not outcome.done():
-                limit = self._limit(work) - self._clock.monotonic()
-                if limit <= 0:
-                    self._set_overdue(work, overdue=True)
-                    return
-                await self._within(outcome, limit)
+    def _give_up(self, work: Work) -> None:
+        """Let the work send nothing further, and have its connection ended even if it has just come to its end."""
+        work.wanted = False
+        work.generation.ended = True
+        if not work.last:
+            self._thread.submit(replace(work, job=None, last=True, deliver=_nothing))
 
-        follower = asyncio.ensure_future(follow())
-        self._tasks.add(follower)
-        follower.add_done_callback(self._tasks.discard)
+    def _let_go(self, work: Work) -> None:
+        """Follow the work no further: it has returned."""
+        if timer := self._followed.pop(work, None):
+            timer.cancel()
+        if self._overdue.pop(work, None) is not None:
+            self._refresh()
 
     async def _supervise(self) -> None:
         """Notice that the presence watch hangs, as it does with a pcscd that hangs: nobody else would before a job."""
@@ -169,14 +175,6 @@ class PcscReader:
         since = work.call_since  # read once: the owner thread changes it
         begun = self._clock.monotonic() if since is None else since
         return min(work.deadline, begun + self._timing.apdu_limit)
-
-    async def _within(self, future: asyncio.Future[Any], seconds: float) -> None:
-        """Wait until the future is done or time is over; neither cancels it nor raises for it."""
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait({future, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
 
     # From the threads
 
@@ -201,13 +199,6 @@ class PcscReader:
 
     def _see(self, seen: ReaderState) -> None:
         self._seen = seen
-        self._refresh()
-
-    def _set_overdue(self, work: Work, *, overdue: bool) -> None:
-        if overdue:
-            self._overdue.setdefault(work, self._clock.monotonic())
-        else:
-            self._overdue.pop(work, None)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -246,6 +237,10 @@ class _Connection:
             await self._reader.end(self._generation)
         except LinkError:
             return
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _finish(ended: asyncio.Future[None]) -> None:

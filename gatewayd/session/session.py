@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 
-from gatewayd.clock import Clock
+from gatewayd.clock import Clock, Timer
 from gatewayd.dialogue import events as ev
 from gatewayd.dialogue import policy
 from gatewayd.dialogue.effects import Effect
@@ -49,7 +49,7 @@ class Session:
         self._views: asyncio.Queue[View] = asyncio.Queue()  # those the front-end was not sent yet
         self._latest: View | None = None
         self._effect: asyncio.Task[None] | None = None
-        self._timer: asyncio.Task[None] | None = None
+        self._timer: Timer | None = None
         self._armed: tuple[type[ev.Event], float] | None = None  # what the timer waits for
         self._deadlines: dict[type[ev.Event], float] = {ev.AttemptOver: clock.monotonic() + ATTEMPT_LIMIT_S}
         self._step_since = clock.monotonic()
@@ -127,9 +127,9 @@ class Session:
                     await self._take(event)
                 self._events.task_done()
         finally:
-            for task in (self._timer, self._effect):
-                if task is not None:
-                    task.cancel()
+            for running in (self._timer, self._effect):
+                if running is not None:
+                    running.cancel()
             self._performer.wipe()
             while not self._events.empty():
                 _, secret = self._events.get_nowait()
@@ -205,15 +205,16 @@ class Session:
         kind = min(self._deadlines, key=lambda kind: self._deadlines[kind], default=None)
         limit = None if kind is None else (kind, self._deadlines[kind])
         if self._timer is not None:
-            if limit == self._armed and not self._timer.done():
+            if limit == self._armed:
                 return  # the usual case: a step of the machine has no limit of its own
             self._timer.cancel()
         self._armed = limit
-        self._timer = None if limit is None else asyncio.create_task(self._wake(*limit))
+        self._timer = None if limit is None else self._clock.call_later(limit[1] - self._clock.monotonic(), self._wake)
 
-    async def _wake(self, kind: type[ev.Event], deadline: float) -> None:
-        await self._clock.sleep(max(0.0, deadline - self._clock.monotonic()))
-        self.tell(kind())
+    def _wake(self) -> None:
+        assert self._armed is not None
+        self._timer = None
+        self.tell(self._armed[0]())
 
     def _is_due(self, event: ev.Event) -> bool:
         """Whether the event holds: a limit that began anew after its timer fired does not."""

@@ -10,8 +10,10 @@ import contextlib
 import datetime
 import signal
 import time
+from collections.abc import Callable
 
 from gatewayd import __main__ as daemon
+from gatewayd.clock import Timer
 
 LEAP_S = 130.0  # longer than a person is waited for at any step but the new password's, shorter than an attempt
 
@@ -30,6 +32,12 @@ class LeapingClock:
     def monotonic(self) -> float:
         """See `Clock`."""
         return time.monotonic() + self._leapt
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        """See `Clock`."""
+        sleep = asyncio.ensure_future(self.sleep(seconds))
+        sleep.add_done_callback(lambda sleep: None if sleep.cancelled() else call())
+        return sleep
 
     async def sleep(self, seconds: float) -> None:
         """See `Clock`."""

@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from smartcard import scard as real
@@ -323,6 +324,31 @@ async def test_one_command_that_runs_too_long_ends_the_wait_before_the_budget(sc
             with pytest.raises(DeadlineExceeded):
                 await transmit(b.reader.connection(), budget_s=60)
         hang.end()
+
+
+async def test_job_given_up_in_the_moment_it_ends_gives_the_reader_back(
+    scard: FakeScard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(scard) as b:
+        await b.placed()
+        loop = asyncio.get_running_loop()
+        tell, told = loop.call_soon_threadsafe, threading.Event()
+
+        def spy(*arguments: Any) -> None:
+            tell(*arguments)
+            if threading.current_thread().name == "reader-owner":
+                told.set()
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", spy)
+        job = asyncio.create_task(transmit(b.reader.connection()))
+        await asyncio.sleep(0)  # it is handed over
+        assert told.wait(5)  # the loop stands still: the thread is through with the job, and nobody has heard of it
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        async with asyncio.timeout(5):
+            while b.heard.events != ["taken", "released"]:
+                await asyncio.sleep(0.001)
 
 
 async def test_cancelled_job_that_hangs_shows_as_stuck(scard: FakeScard) -> None:

@@ -33,7 +33,7 @@ class WatchedClock(FakeClock):
 
     @property
     def sleeping(self) -> int:
-        return sum(not future.done() for _, _, future in self._sleepers)
+        return sum(not future.done() for _, _, future, _ in self._sleepers)
 
 
 @dataclass
