@@ -331,8 +331,8 @@ class CentralSilent(Result):
     """The centre did not judge the receipt in time; the report goes on being delivered."""
 
     def absorb(self, facts: Facts) -> Facts:
-        """See `Event`: a counter that does not agree vetoes the claim, it never makes one."""
-        return replace(facts, write_unknown=facts.write_unknown or not facts.counter_agrees)
+        """See `Event`: a counter that does not agree vetoes the claim, it never makes one; a doubt vetoes it, too."""
+        return replace(facts, write_unknown=facts.write_unknown or facts.in_doubt or not facts.counter_agrees)
 
 
 @dataclass(frozen=True, slots=True)

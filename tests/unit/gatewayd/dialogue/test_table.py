@@ -226,6 +226,14 @@ def test_a_silent_centre_and_a_counter_that_disagrees_are_no_done() -> None:
         assert dialogue.step is Step.RESOLVING
 
 
+@pytest.mark.parametrize("step", [step for step in Step if step is not Step.RESOLVING])
+def test_only_an_unknown_write_is_resolved_for_it_alone_has_a_limit(step: Step) -> None:
+    for event, facts, agrees in itertools.product(EVENTS, FACTS, (True, False)):
+        dialogue = at(step, replace(facts, counter_agrees=agrees))
+        dialogue.receive(event)
+        assert dialogue.step is not Step.RESOLVING or dialogue.facts.write_unknown
+
+
 def test_what_the_counter_said_of_one_write_is_no_word_on_the_next() -> None:
     dialogue = at(Step.WRITING, Facts(card_present=True, writes=2, counter_agrees=True))  # as after the first write
     for event in (ev.WriteUnknown(), ev.LateReceipt(), ev.CentralSilent()):

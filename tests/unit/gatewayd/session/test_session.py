@@ -156,6 +156,25 @@ async def test_in_doubt_a_silent_centre_is_no_done(kiosk: Kiosk) -> None:
     assert (last.shown.outcome, last.shown.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNRESOLVED)
 
 
+async def test_in_doubt_a_silent_centre_is_not_resolved_for_ever(kiosk: Kiosk) -> None:
+    class Idle(Citizen):
+        def answer(self, session, view):  # type: ignore[no-untyped-def]
+            if view.shown.state is not State.RESOLVING:
+                super().answer(session, view)
+
+    kiosk.central.failures["report_outcome"] = CentralUnavailable("deadline")
+    citizen = Idle(kiosk, kiosk.card(in_doubt=True))
+    session = await kiosk.open()
+    doing = asyncio.create_task(citizen.do(session))
+    await kiosk.until(lambda: session.view.shown.state is State.RESOLVING)
+    assert session.view.seconds_left == pytest.approx(120, abs=3)
+    began = kiosk.clock.monotonic()
+    await kiosk.until(lambda: session.view.shown.state is not State.RESOLVING)
+    assert kiosk.clock.monotonic() - began == pytest.approx(120, abs=3)
+    last = await doing
+    assert (last.shown.outcome, last.shown.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNRESOLVED)
+
+
 async def test_in_doubt_a_cancel_is_no_not_done(kiosk: Kiosk) -> None:
     class Leaving(Citizen):
         def answer(self, session, view):  # type: ignore[no-untyped-def]
