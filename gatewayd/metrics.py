@@ -180,8 +180,11 @@ class Metrics:
         self._lease_hold.observe(seconds)
 
     def card_to_be_taken(self, *, asked: bool) -> None:
-        """The citizen is asked to take the card, or not any more."""
-        self._removal_since = self._clock.monotonic() if asked else None
+        """The citizen is asked to take the card, or asked again, or not any more."""
+        if not asked:
+            self._removal_since = None
+        elif self._removal_since is None:  # a reminder is no new beginning
+            self._removal_since = self._clock.monotonic()
 
     def lease_refused(self, reason: str) -> None:
         """An attempt was not admitted."""

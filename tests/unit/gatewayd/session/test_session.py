@@ -360,7 +360,12 @@ async def test_only_one_attempt_at_a_time_and_the_card_must_go(kiosk: Kiosk) -> 
         await kiosk.manager.open("attempt-1")
     citizen = Forgetful(kiosk, kiosk.card())
     doing = asyncio.create_task(citizen.do(session))
+    await kiosk.until(lambda: session.view.shown.state is State.REMOVE_CARD)
+    asked = kiosk.clock.monotonic()
     await kiosk.until(lambda: session.view.shown.reminder_stage == 3)
+    waited = kiosk.clock.monotonic() - asked
+    assert waited > 80
+    assert kiosk.metrics.registry.get_sample_value("gatewayd_card_removal_seconds") == pytest.approx(waited, abs=3)
     refused = await kiosk.manager.open("attempt-3")
     assert isinstance(refused, View)
     assert refused.shown.reason is Reason.CARD_LEFT_BEHIND
