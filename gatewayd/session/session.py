@@ -230,11 +230,16 @@ class Session:
     # --- views ------------------------------------------------------------------------------------------------------
 
     def _make_view(self) -> View:
-        deadline = self._deadlines.get(ev.IdleOver)
-        if self._dialogue.step is Step.RESOLVING:
-            deadline = self._deadlines.get(ev.ResolveOver)
+        deadline = self._ends_at()
         left = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
         return View(self._dialogue.number, self.attempt_id, self._dialogue.shown, left)
+
+    def _ends_at(self) -> float | None:
+        """When the present step ends by itself: by its own limit, or by the whole attempt's if that is nearer."""
+        if self._dialogue.step is Step.RESOLVING:
+            return self._deadlines.get(ev.ResolveOver)
+        own = self._deadlines.get(ev.IdleOver)
+        return None if own is None else min(own, self._deadlines.get(ev.AttemptOver, own))
 
     def _publish(self) -> None:
         view = self._make_view()

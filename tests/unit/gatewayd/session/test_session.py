@@ -9,6 +9,7 @@ import pytest
 
 from gatewayd.central.port import Refusal, ReservationState
 from gatewayd.dialogue.events import ClientGone
+from gatewayd.dialogue.table import ATTEMPT_LIMIT_S
 from gatewayd.dialogue.vocabulary import CardRequest, InputProblem, Outcome, Reason, State
 from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavailable
 from gatewayd.session.manager import AttemptKnown
@@ -289,6 +290,21 @@ async def test_more_time_begins_the_limit_anew(kiosk: Kiosk) -> None:
     assert session.view.seconds_left == pytest.approx(60, abs=3)
     await kiosk.clock.advance(50)
     assert session.view.shown.state is State.WAITING_FOR_CARD
+
+
+async def test_more_time_is_no_more_than_the_attempt_has(kiosk: Kiosk) -> None:
+    began = kiosk.clock.monotonic()
+    session = await kiosk.open()
+    await kiosk.until(lambda: session.view.shown.state is State.WAITING_FOR_CARD)
+    number = session.view.number
+    while kiosk.clock.monotonic() - began < ATTEMPT_LIMIT_S - 20:
+        await kiosk.clock.advance(40)
+        session.submit_more_time(number)
+        number += 1
+        await kiosk.until(lambda number=number: session.view.number == number)
+    assert session.view.seconds_left == pytest.approx(began + ATTEMPT_LIMIT_S - kiosk.clock.monotonic(), abs=3)
+    await kiosk.until(lambda: session.view.shown.state is State.FINISHED)
+    assert session.view.shown.reason is Reason.TIMED_OUT
 
 
 async def test_fifty_presses_on_one_view_are_one_verify(kiosk: Kiosk) -> None:
