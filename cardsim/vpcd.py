@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -17,6 +18,7 @@ HOST = "127.0.0.1"
 LENGTH_BYTES = 2
 POWER_OFF, POWER_ON, RESET, GET_ATR = 0, 1, 2, 4  # control codes
 RECEIVE_BYTES = 65_536
+AT_ONCE = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, for 0 seconds
 RETRY_SECONDS = 0.02  # a pcscd that restarts is found again at once
 
 Result = TypeVar("Result")
@@ -110,6 +112,13 @@ class VpcdLink:
         except BaseException:
             link.close()
             raise
+        if link.getsockname() == link.getpeername():
+            # Nobody listens, and of a port that the kernel hands out to clients one try in thousands gets just that
+            # port as its own end: TCP then connects it to itself. Kept, it would keep the port from the reader, as would
+            # what TCP remembers of a connection that ends in order.
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            link.close()
+            raise ConnectionRefusedError(f"nobody listens on port {self._port}")
         return link
 
     async def _serve_one_insertion(self) -> None:

@@ -12,10 +12,27 @@ import pytest
 from cardsim import store
 from cardsim.card import ATR
 from cardsim.slot import SlotError, Slots
+from cardsim.vpcd import HOST, VpcdLink
 from tests.unit.cardsim.bench import GET_ATR, POWER_OFF, POWER_ON, RESET, SECONDS, Bench, insert
 from tests.unit.cardsim.foreign import Host
 from tests.unit.cardsim.making import SELECT_JPKI, MakeCard, verify
 from tests.unit.cardsim.test_ledger import lines
+
+
+class NoDevice:
+    """Nobody asks it anything."""
+
+    def power_on(self) -> None: ...
+
+    def power_off(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def atr(self) -> bytes:
+        return ATR
+
+    async def transmit(self, apdu: bytes) -> bytes:
+        return apdu
 
 
 async def test_control_codes(bench: Bench) -> None:
@@ -40,6 +57,28 @@ async def test_messages_that_arrive_in_pieces_or_together(bench: Bench) -> None:
         await reader._writer.drain()
     reader._writer.write(select[-1:])
     assert await asyncio.wait_for(reader._reader.readexactly(4), SECONDS) == bytes.fromhex("00029000")
+
+
+async def test_a_link_that_reaches_itself_is_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nobody listens, sooner or later the kernel gives a try the very port that it tries."""
+
+    class Own(socket.socket):
+        """Begins at the port it is about to connect to."""
+
+        def __init__(self, *arguments: int) -> None:
+            super().__init__(*arguments)
+            self.bind((HOST, port))
+
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    link = VpcdLink(port, NoDevice())
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", Own)
+        with pytest.raises(ConnectionRefusedError):
+            await link.queue()
+    with socket.socket() as reader:
+        reader.bind((HOST, port))  # nothing keeps the port from it
 
 
 async def test_delayed_acknowledgements_are_off_before_every_receive(
