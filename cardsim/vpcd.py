@@ -114,8 +114,8 @@ class VpcdLink:
             raise
         if link.getsockname() == link.getpeername():
             # Nobody listens, and of a port that the kernel hands out to clients one try in thousands gets just that
-            # port as its own end: TCP then connects it to itself. Kept, it would keep the port from the reader, as would
-            # what TCP remembers of a connection that ends in order.
+            # port as its own end: TCP then connects it to itself. Kept, it would keep the port from the reader, and so
+            # would what TCP remembers of a connection that ends in order.
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
             link.close()
             raise ConnectionRefusedError(f"nobody listens on port {self._port}")
