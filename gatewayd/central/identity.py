@@ -18,6 +18,16 @@ from gatewayd.errors import ConfigError
 _ID = "[a-z0-9-]{1,32}"
 _KIOSK_URI = re.compile(f"spiffe://jpki-reset/chain/({_ID})/store/({_ID})/kiosk/({_ID})")
 
+# What the library raises for a certificate that is damaged, or made in a way it does not know; the extensions and the
+# key are parsed only when they are asked for. It has no common root for them.
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -53,7 +63,7 @@ def read_identity(settings: CentralSettings) -> Identity:
     for one, issuer in itertools.pairwise(chain):
         try:
             one.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature):
+        except (*_UNREADABLE, TypeError, InvalidSignature):
             raise ConfigError(f"{settings.certificate}: the certificates are no chain") from None
     expiry = {"client": _earliest_end(chain), "authority": _earliest_end(anchors)}
     return Identity(kiosk_id, certificate, key, authority, expiry, tuple(chain), tuple(anchors))
@@ -88,7 +98,7 @@ def kiosk_id_of(certificate: x509.Certificate) -> str | None:
     """Return chain/store/kiosk from the certificate's only URI name, or None when it is not a kiosk's."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except (*_UNREADABLE, x509.ExtensionNotFound):
         return None
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     match = _KIOSK_URI.fullmatch(uris[0]) if len(uris) == 1 else None
@@ -107,14 +117,18 @@ def _check_pair(settings: CentralSettings, certificate: x509.Certificate, key: b
         private = load_pem_private_key(key, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ConfigError(f"{settings.key}: no private key in PEM form, or one with a password") from None
-    if private.public_key() != certificate.public_key():
+    try:
+        public = certificate.public_key()
+    except _UNREADABLE:
+        raise ConfigError(f"{settings.certificate}: the certificate's key is of no known kind") from None
+    if private.public_key() != public:
         raise ConfigError(f"{settings.key}: not the key of the certificate in {settings.certificate}")
 
 
 def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except _UNREADABLE:
         raise ConfigError(f"{path}: no certificate in PEM form") from None
 
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import ssl
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from gatewayd.central.identity import check_dates, read_identity, stamp
 from gatewayd.central.settings import CentralSettings
@@ -57,6 +59,25 @@ def test_a_file_without_a_certificate_is_named(tmp_path: Path, field: str) -> No
     garbage.write_text("nothing")
     with pytest.raises(ConfigError, match="no certificate"):
         read_identity(dataclasses.replace(settings(make_pki(tmp_path)), **{field: garbage}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("said", "damaged", "complaint"),
+    [
+        (bytes.fromhex("A003020102"), bytes.fromhex("A003020104"), "no certificate"),  # version 5: there are three
+        (KIOSK_URI.encode(), b"\xff" + KIOSK_URI.encode()[1:], "names no kiosk"),  # a name that is no ASCII
+        (bytes.fromhex("2A8648CE3D030107"), bytes.fromhex("2A8648CE3D030177"), "no known kind"),  # a curve nobody knows
+    ],
+)
+def test_a_damaged_certificate_is_a_mistake_of_the_configuration(
+    tmp_path: Path, said: bytes, damaged: bytes, complaint: str
+) -> None:
+    pki = make_pki(tmp_path)
+    whole = x509.load_pem_x509_certificate(pki.kiosk.read_bytes()).public_bytes(serialization.Encoding.DER)
+    assert said in whole
+    pki.kiosk.write_text(ssl.DER_cert_to_PEM_cert(whole.replace(said, damaged, 1)))
+    with pytest.raises(ConfigError, match=complaint):
+        read_identity(settings(pki))
 
 
 def test_a_key_of_another_certificate_is_named(tmp_path: Path) -> None:
