@@ -28,7 +28,6 @@ class ReservationServicer(pb_grpc.ReservationServiceServicer):
 
     async def GetChallenge(self, request: pb.GetChallengeRequest, context: _Context) -> pb.GetChallengeResponse:
         """See the proto."""
-        self._calls.admit(context.peer())
         challenge = await self._running.finish(self._calls.challenge(wire.procedure(request.procedure)))
         return pb.GetChallengeResponse(challenge=challenge)
 
@@ -36,7 +35,6 @@ class ReservationServicer(pb_grpc.ReservationServiceServicer):
         self, request: pb.CreateReservationRequest, context: _Context
     ) -> pb.CreateReservationResponse:
         """See the proto."""
-        self._calls.admit(context.peer())
         work = self._calls.reserve(
             wire.procedure(request.procedure),
             wire.exactly("challenge", request.challenge, CHALLENGE_BYTES),

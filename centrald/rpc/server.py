@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from jpkireset.central.v1 import kiosk_service_pb2, reservation_service_pb2
 
 from centrald.errors import ConfigError
 from centrald.metrics import Metrics
+from centrald.rpc import health
 from centrald.rpc.guarded import handlers
 from centrald.rpc.kiosk_service import KioskServicer
 from centrald.rpc.reservation_service import ReservationServicer
@@ -34,9 +34,18 @@ _OPTIONS = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),  # kiosks ping every 30 s
+)
+_KIOSK_OPTIONS = (
+    *_OPTIONS,
     ("grpc.max_connection_age_ms", 3_600_000),  # so that new certificates, and services added, come to count
     ("grpc.max_connection_age_grace_ms", 30_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),  # kiosks ping every 30 s
+)
+# A phone calls twice. Who takes no answer keeps its calls' places until here; `limits` say how many an address begins.
+_PHONE_OPTIONS = (
+    *_OPTIONS,
+    ("grpc.max_connection_age_ms", 60_000),
+    ("grpc.max_connection_age_grace_ms", 10_000),
 )
 
 
@@ -47,19 +56,19 @@ class Listeners:
         self, kiosks: KioskCalls, phones: PhoneCalls, concurrent_calls: int, metrics: Metrics | None = None
     ) -> None:
         self._running = Running()
-        self._health = health_aio.HealthServicer()
+        self._health: list[health.Health] = []
         self._kiosk_server, self._phone_server = (
-            grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=concurrent_calls) for _ in range(2)
+            grpc.aio.server(options=options, maximum_concurrent_rpcs=concurrent_calls)
+            for options in (_KIOSK_OPTIONS, _PHONE_OPTIONS)
         )
-        for server, service, servicer in (
-            (self._kiosk_server, _KIOSKS, KioskServicer(kiosks, self._running)),
-            (self._phone_server, _PHONES, ReservationServicer(phones, self._running)),
+        for server, service, servicer, admit in (
+            (self._kiosk_server, _KIOSKS, KioskServicer(kiosks, self._running), None),
+            (self._phone_server, _PHONES, ReservationServicer(phones, self._running), phones.admit),
         ):
-            guarded = handlers(service, servicer, metrics)
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, guarded),))
-            server.add_registered_method_handlers(service.full_name, guarded)
-        for server in (self._kiosk_server, self._phone_server):
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+            mine = health.Health((_KIOSKS.full_name, _PHONES.full_name))  # whichever is asked for, wherever
+            self._health.append(mine)
+            _add(server, service.full_name, handlers(service, servicer, metrics, admit))
+            _add(server, health.SERVICE, mine.handlers())
 
     async def start(self, kiosk_address: str, phone_address: str, tls: TlsFiles) -> tuple[str, str]:
         """Bind and serve; returns both addresses with the ports really bound. Raises ConfigError."""
@@ -73,15 +82,20 @@ class Listeners:
 
     async def serving(self, able: bool) -> None:
         """Let health checks say whether calls can be served now; they are taken in any case."""
-        answer = health_pb2.HealthCheckResponse
-        for name in ("", _KIOSKS.full_name, _PHONES.full_name):
-            await self._health.set(name, answer.SERVING if able else answer.NOT_SERVING)
+        for one in self._health:
+            one.serving(able)
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, let the running ones finish within the grace (seconds)."""
-        await self._health.enter_graceful_shutdown()
+        for one in self._health:
+            one.end()
         await asyncio.gather(self._kiosk_server.stop(grace), self._phone_server.stop(grace))
         await asyncio.wait_for(self._running.drained(), grace)
+
+
+def _add(server: grpc.aio.Server, service: str, guarded: dict[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
+    server.add_registered_method_handlers(service, guarded)
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> str:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime
 import shutil
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
+import h2.config
+import h2.connection
+import h2.settings
 import msgspec
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from jpkireset.central.v1 import common_pb2
 from jpkireset.central.v1 import kiosk_service_pb2 as pb
@@ -26,6 +34,8 @@ from centrald.app import Centrald
 from centrald.config import Service, Storage
 from centrald.initialize import KIOSK_AUTHORITY, initialize
 from centrald.kioskname import uri_of
+from centrald.rpc import receiving
+from centrald.rpc.health import MOST_OF_ONE
 from centrald.statement import Purpose, statement
 from centrald.storage import schema
 from tests.rig.postgres import Postgres
@@ -383,33 +393,163 @@ async def test_a_repeat_gets_the_same_answer_and_changes_nothing(stage: Stage) -
             assert await stage.state() == before, name
 
 
-async def test_an_address_that_calls_too_often_waits(initialized: Path, tmp_path: Path) -> None:
-    directory = tmp_path / "central"
+OK = grpc.StatusCode.OK
+CHALLENGE = phone_pb.GetChallengeRequest(procedure=SIGNING_PASSWORD).SerializeToString()
+
+
+@contextlib.asynccontextmanager
+async def limited(initialized: Path, directory: Path, clock: ManualClock, **changes: int) -> AsyncIterator[Stage]:
+    """Run a service of its own with these limits."""
     shutil.copytree(initialized, directory)
-    clock = ManualClock(datetime.datetime.now(TOKYO))
     settings = config.load(directory)
-    limits = msgspec.structs.replace(settings.limits, address_burst=3, address_per_minute=6)
-    service = Centrald(directory, msgspec.structs.replace(settings, limits=limits), clock)
-    stage = Stage(directory, service)
-    request = phone_pb.GetChallengeRequest(procedure=SIGNING_PASSWORD).SerializeToString()
+    limits = msgspec.structs.replace(settings.limits, **changes)
+    stage = Stage(directory, Centrald(directory, msgspec.structs.replace(settings, limits=limits), clock))
     try:
         await stage.start()
-        async with stage.phone() as phone:
-            call: Any = phone.unary_unary(PHONES + "GetChallenge")
-            for _ in range(3):
-                await call(request, timeout=SECONDS)
-            before = await stage.state()
-            with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await call(request, timeout=SECONDS)
-            status = rpc_status.from_call(raised.value)
-            assert status is not None
-            info, retry = ErrorInfo(), RetryInfo()
-            assert status.details[0].Unpack(info)
-            assert status.details[1].Unpack(retry)
-            assert (raised.value.code(), info.reason) == (CODES["TOO_MANY_REQUESTS"], "TOO_MANY_REQUESTS")
-            assert retry.retry_delay.ToTimedelta() == datetime.timedelta(seconds=10)
-            assert await stage.state() == before
-            clock.advance(retry.retry_delay.ToTimedelta())
-            assert await call(request, timeout=SECONDS)
+        yield stage
     finally:
-        await service.stop()
+        await stage.service.stop()
+
+
+@pytest.fixture
+def now() -> ManualClock:
+    return ManualClock(datetime.datetime.now(TOKYO))
+
+
+async def test_an_address_that_calls_too_often_waits(initialized: Path, tmp_path: Path, now: ManualClock) -> None:
+    request = CHALLENGE
+    async with (
+        limited(initialized, tmp_path / "central", now, address_burst=3, address_per_minute=6) as stage,
+        stage.phone() as phone,
+    ):
+        call: Any = phone.unary_unary(PHONES + "GetChallenge")
+        for _ in range(3):
+            await call(request, timeout=SECONDS)
+        before = await stage.state()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call(request, timeout=SECONDS)
+        status = rpc_status.from_call(raised.value)
+        assert status is not None
+        info, retry = ErrorInfo(), RetryInfo()
+        assert status.details[0].Unpack(info)
+        assert status.details[1].Unpack(retry)
+        assert (raised.value.code(), info.reason) == (CODES["TOO_MANY_REQUESTS"], "TOO_MANY_REQUESTS")
+        assert retry.retry_delay.ToTimedelta() == datetime.timedelta(seconds=10)
+        assert await stage.state() == before
+        now.advance(retry.retry_delay.ToTimedelta())
+        assert await call(request, timeout=SECONDS)
+
+
+async def ends(call: Any) -> grpc.StatusCode:
+    """Return what a call ends with, whatever it said before."""
+    async with asyncio.timeout(SECONDS):
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            while await call.read() is not grpc.aio.EOF:
+                pass
+        code: grpc.StatusCode = await call.code()
+        return code
+
+
+async def test_calls_without_a_request_do_not_last(
+    initialized: Path, tmp_path: Path, now: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them has one of the listener's places."""
+    monkeypatch.setattr(receiving, "SECONDS", 0.2)
+    async with (
+        limited(initialized, tmp_path / "central", now, concurrent_calls=3) as stage,
+        stage.phone() as attacker,
+        stage.phone() as phone,
+    ):
+        call: Any = phone.unary_unary(PHONES + "GetChallenge")
+        for path in (PHONES + "GetChallenge", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"):
+            silent: Any = attacker.stream_stream(path)
+            calls = [silent(timeout=3600) for _ in range(3)]
+            assert {await ends(call) for call in calls} == {grpc.StatusCode.INVALID_ARGUMENT}, path
+            assert await call(CHALLENGE, timeout=SECONDS), path
+
+
+async def test_calls_without_a_request_count_for_their_address(
+    initialized: Path, tmp_path: Path, now: ManualClock
+) -> None:
+    async with limited(initialized, tmp_path / "central", now, address_burst=1) as stage, stage.phone() as attacker:
+        silent: Any = attacker.stream_stream(PHONES + "GetChallenge")
+        first, second = silent(timeout=3600), silent(timeout=3600)
+        done, _ = await asyncio.wait(
+            [asyncio.create_task(ends(call)) for call in (first, second)],
+            timeout=receiving.SECONDS / 2,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        assert [task.result() for task in done] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+        first.cancel()
+        second.cancel()
+
+
+async def test_who_watches_the_health_takes_few_places(initialized: Path, tmp_path: Path, now: ManualClock) -> None:
+    async with (
+        limited(initialized, tmp_path / "central", now, concurrent_calls=MOST_OF_ONE + 1) as stage,
+        stage.phone() as attacker,
+        stage.phone() as phone,
+    ):
+        stub: Any = health_pb2_grpc.HealthStub(attacker)
+        watches = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=3600) for _ in range(MOST_OF_ONE)]
+        for one in watches:
+            assert (await one.read()).status == health_pb2.HealthCheckResponse.SERVING
+        for _ in range(3):
+            with pytest.raises(grpc.aio.AioRpcError, match="too many health checks"):
+                await stub.Watch(health_pb2.HealthCheckRequest(), timeout=3600).read()
+        call: Any = phone.unary_unary(PHONES + "GetChallenge")
+        assert await call(CHALLENGE, timeout=SECONDS)
+        watches[0].cancel()
+        async with asyncio.timeout(SECONDS):
+            while (
+                check := stub.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
+            ) and await check.code() is not OK:
+                assert await check.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # the place is not free yet
+
+
+def watch_without_reading(address: str, authority: Path) -> socket.socket:
+    """Watch the health, and never let one byte of an answer's data come: HTTP/2 leaves that to who asks."""
+    host, _, port = address.rpartition(":")
+    context = ssl.create_default_context(cafile=authority)
+    context.set_alpn_protocols(["h2"])
+    link = context.wrap_socket(socket.create_connection((host, int(port)), SECONDS), server_hostname=host)
+    http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    http.initiate_connection()
+    http.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    link.sendall(http.data_to_send())
+    while not any(isinstance(event, h2.events.SettingsAcknowledged) for event in http.receive_data(link.recv(65_535))):
+        pass
+    headers = {
+        ":method": "POST",
+        ":scheme": "https",
+        ":path": "/grpc.health.v1.Health/Watch",
+        ":authority": host,
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    http.send_headers(1, [*headers.items()])
+    http.send_data(1, bytes(5), end_stream=True)
+    link.sendall(http.data_to_send())
+    return link
+
+
+async def test_a_watcher_that_takes_nothing_holds_nobody_up(
+    initialized: Path, tmp_path: Path, now: ManualClock
+) -> None:
+    async with limited(initialized, tmp_path / "central", now, stop_seconds=1) as stage, stage.phone() as phone:
+        authority = stage.directory / "tls/server-ca.pem"
+        link = await asyncio.to_thread(watch_without_reading, stage.phone_address, authority)
+        stub: Any = health_pb2_grpc.HealthStub(phone)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=3600)
+        with contextlib.closing(link):
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+            listeners = stage.service._listeners
+            assert listeners is not None
+            for able in (False, True, False):
+                async with asyncio.timeout(SECONDS):
+                    await listeners.serving(able)
+                    told = (await watch.read()).status
+                assert (told == health_pb2.HealthCheckResponse.SERVING) is able
+            async with asyncio.timeout(SECONDS):
+                await stage.service.stop()
+            assert await ends(watch) is OK

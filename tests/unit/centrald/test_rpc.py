@@ -44,6 +44,9 @@ class Context:
     def time_remaining(self) -> float | None:
         return self.remaining
 
+    async def read(self) -> bytes:
+        return b"request"
+
     async def abort_with_status(self, status: grpc.Status) -> NoReturn:
         self.status = (status.code, status.details)
         ((_, details),) = status.trailing_metadata
@@ -71,7 +74,7 @@ async def call(error: BaseException | None, context: Context) -> Any:
             raise error
         return request
 
-    return await guarded(METHOD, handler, None, None)(b"request", cast("Any", context))
+    return await guarded(METHOD, handler, None, None)(None, cast("Any", context))
 
 
 SECOND = datetime.timedelta(seconds=1)
