@@ -63,6 +63,7 @@ class Outbox:
         self._wake = asyncio.Event()
         self._endings: dict[str, tuple[str, str | None]] = {}  # by attempt: outcome and reason that are not durable yet
         self._heard: dict[int, Acknowledged] = {}  # by item: answers that the journal is still to be told
+        self._alarmed: set[int] = set()  # items whose receipt was refused: an answer that comes again is no news
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def poke(self) -> None:
@@ -207,6 +208,9 @@ class Outbox:
 
     def _refused(self, item: OutboxItem, why: str) -> None:
         """Alarm: a card said that it was changed, and the centre does not believe it. The journal makes it unknown."""
+        if item.item_id in self._alarmed:
+            return
+        self._alarmed.add(item.item_id)
         log.error(
             "the centre refuses the card's receipt", extra={"attempt_id": item.attempt_id, "n": item.n, "why": why}
         )

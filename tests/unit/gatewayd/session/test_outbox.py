@@ -18,6 +18,7 @@ from tests.fakes.clock import FakeClock
 FIRST = "0a6fd1b2-3d1c-4b0e-9a53-1f3c7c9f3b11"
 SECOND = "5d0f5b9e-60f5-4c4c-8d5c-1b6b5f0f7d22"
 USED = Acknowledged(Verdict.VALID, ReservationState.USED)
+DISBELIEVED = Acknowledged(Verdict.INVALID, ReservationState.IN_DOUBT)
 
 
 class WatchedClock(FakeClock):
@@ -41,6 +42,7 @@ class Centre:
     """Takes reports and releases, or fails as told for an attempt."""
 
     failures: dict[str, Exception] = field(default_factory=dict)
+    judgement: Acknowledged = USED  # of every report
     heard: list[tuple[str, str, int, str]] = field(default_factory=list)
     running: int = 0
     gate: Callable[[], Awaitable[object]] | None = None
@@ -48,7 +50,7 @@ class Centre:
     async def report_outcome(self, report: Report) -> Acknowledged:
         await self._hear(report.attempt_id, "report", report.n, report.outcome.value)
         assert (report.receipt is not None) == (report.outcome is WriteOutcome.DONE)
-        return USED
+        return self.judgement
 
     async def release_attempt(self, attempt_id: str) -> ReservationState:
         await self._hear(attempt_id, "release", 0, "")
@@ -229,6 +231,28 @@ async def test_a_rejected_report_is_kept_told_and_not_repeated(running: Rig) -> 
     rig.outbox.poke()
     await rig.until_empty()
     assert [attempt_id for attempt_id, *_ in rig.centre.heard] == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("failure", [None, CentralRejected("failed_precondition")])
+async def test_a_refused_receipt_is_one_alarm_however_often_it_is_sent(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
+) -> None:
+    async def broken(*_: object) -> None:
+        raise JournalUnavailable("full")
+
+    item = await written(rig, FIRST)
+    rig.centre.judgement = DISBELIEVED
+    rig.centre.failures = {FIRST: failure} if failure else {}
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.journal, "acknowledged", broken)
+        patch.setattr(rig.journal, "rejected", broken)
+        for _ in range(3):
+            await rig.outbox.flush()
+    await rig.outbox.flush()
+    assert await rig.left() == []
+    assert await rig.outbox.deliver(item) is not None  # the loop was faster
+    assert len(rig.centre.heard) == 5
+    assert rig.refused == [True]
 
 
 @pytest.mark.parametrize("together", [True, False])
