@@ -31,7 +31,8 @@ def register(
 ) -> None:
     """Register cards, all of them or none.
 
-    An entry that is there with the same content is no mistake; with other content it needs --replace.
+    An entry that is there with the same content is no mistake; with other content it needs --replace. What is revoked
+    stays so.
     """
     from centrald import registry
 
@@ -48,7 +49,11 @@ def register(
         for card in cards:
             known = await tx.card(card.certificate)
             if known is not None:
-                card = replace(card, user_revoked=known.user_revoked, signing_revoked=known.signing_revoked)
+                card = replace(
+                    card,
+                    user_revoked=card.user_revoked or known.user_revoked,
+                    signing_revoked=card.signing_revoked or known.signing_revoked,
+                )
             if known == card:
                 continue
             if known is not None and not replace_:
@@ -79,16 +84,12 @@ def revoke(
     from centrald import registry
 
     async def work(tx: Transaction) -> None:
-        cards = await tx.cards(serial=registry.serial(serial))
-        if not cards:
+        from centrald.storage.registry import Registry
+
+        found = await Registry(tx).revoke(registry.serial(serial), user=certificate is Certificate.USER)
+        if not found:
             raise NotThere(f"no card with user certificate {serial}")
-        for card in cards:
-            match certificate:
-                case Certificate.USER:
-                    revoked = replace(card, user_revoked=True)
-                case Certificate.SIGNING:
-                    revoked = replace(card, signing_revoked=True)
-            await tx.save_card(revoked, new=False)
+        for _ in range(found):
             tx.append(Entry(Event.CARD_REVOKED, tx.now))
 
     transact(directory, work)

@@ -79,6 +79,16 @@ class Registry:
         cards = [rows.card_of(row) for row in found.mappings()]
         return {card.certificate: card for card in cards}
 
+    async def revoke(self, serial: str, *, user: bool) -> int:
+        """Mark the user certificate, or the signing certificate, of the cards with this user serial number as revoked.
+
+        Returns how many there are. Nothing else of an entry is written, so two that revoke at once both count.
+        """
+        table = schema.card
+        revoked = table.c.user_revoked if user else table.c.signing_revoked
+        statement = sa.update(table).where(table.c.serial == serial).values({revoked: True}).returning(table.c.serial)
+        return len((await self._connection.execute(statement)).all())
+
     async def page(self, after: CertificateId | None, limit: int) -> list[CardEntry]:
         """Return the next entries in the order of their certificates."""
         table = schema.card

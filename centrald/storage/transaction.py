@@ -136,11 +136,9 @@ class Transaction:
         row = await self._one(statements.CARD, _of(certificate))
         return rows.card_of(row) if row else None
 
-    async def cards(self, serial: str | None = None, limit: int = 100) -> list[CardEntry]:
-        """Return registry entries, all or those of one serial number (of whichever authority)."""
+    async def cards(self, limit: int = 100) -> list[CardEntry]:
+        """Return registry entries, in the order of their serial numbers."""
         query = sa.select(schema.card).order_by(schema.card.c.serial).limit(limit)
-        if serial is not None:
-            query = query.where(schema.card.c.serial == serial)
         return [rows.card_of(row) for row in (await self._connection.execute(query)).mappings()]
 
     async def save_card(self, card: CardEntry, *, new: bool) -> None:

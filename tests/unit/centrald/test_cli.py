@@ -98,6 +98,20 @@ def test_cards_are_registered_all_or_none(centrald: Run, world: World, tmp_path:
     assert centrald("card", "register", tmp_path / "none", *there)[0] == 3
 
 
+def test_an_entry_that_says_revoked_is_not_the_same(centrald: Run, world: World, tmp_path: Path) -> None:
+    there = ("--directory", world.directory, "--json")
+    card = HeldCard.issue(world.directory, world.clock.now())
+    entry = tmp_path / "entry.json"
+    entry.write_text(card.entry)
+    centrald("card", "register", entry, *there)
+    entry.write_text(json.dumps(json.loads(card.entry) | {"user_revoked": True}))
+    assert centrald("card", "register", entry, *there)[0] == 1
+    answer = json.loads(centrald("card", "register", entry, *there, "--replace")[1])
+    assert answer == {"registered": 1, "unchanged": 0}
+    (row,) = lines(centrald("card", "list", *there)[1])
+    assert (row["user_revoked"], row["signing_revoked"]) == (True, False)
+
+
 def test_a_revoked_card_stays_revoked(centrald: Run, world: World, tmp_path: Path) -> None:
     there = ("--directory", world.directory)
     card = HeldCard.issue(world.directory, world.clock.now())

@@ -84,6 +84,30 @@ async def test_two_imports_at_once_do_not_wait_for_each_other(
     assert [vars(record).get("error") for record in caplog.records] == ["IntegrityError"], "and no deadlock"
 
 
+async def test_of_two_that_revoke_at_once_both_count(postgres: Postgres, template: str, tmp_path: Path) -> None:
+    name = postgres.create(template)
+    both = replace(card("aa", "1"), signing_revoked=False)
+    first, second = (Database.open(postgres.url(name), tmp_path) for _ in range(2))
+
+    async def user_too() -> int:
+        async with second.transaction() as tx:
+            return await Registry(tx).revoke("1", user=True)
+
+    async with asyncio.timeout(PATIENCE_S), contextlib.AsyncExitStack() as stack:
+        for database in (first, second):
+            stack.push_async_callback(database.close)
+        async with first.transaction() as tx:
+            await Registry(tx).take([both], replacing=False)
+        async with first.transaction() as tx:
+            assert await Registry(tx).revoke("1", user=False) == 1
+            other = asyncio.create_task(user_too())
+            while (await asyncio.to_thread(postgres.execute, WAITING, name)).strip() != "1":
+                await asyncio.sleep(0)
+        assert await other == 1
+        async with first.transaction() as tx:
+            assert await tx.card(both.certificate) == replace(both, user_revoked=True, signing_revoked=True)
+
+
 async def test_pages_follow_each_other_without_gap(world: World) -> None:
     ids = [(authority, f"{serial:x}") for authority in ("aa", "bb") for serial in range(1, 26)]
     async with world.database.transaction() as tx:
