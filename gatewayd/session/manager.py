@@ -47,12 +47,14 @@ class Manager:
         before.
         """
         try:
-            known = self._runs(attempt_id) or await self._ports.journal.attempt(attempt_id)
+            known = self._runs(attempt_id) or await self._ports.journal.attempt(attempt_id) or self._runs(attempt_id)
         except JournalUnavailable:
             log.exception("journal unavailable", extra={"attempt_id": attempt_id})
             return self._refused(attempt_id, Reason.JOURNAL_UNAVAILABLE)
         if known:
             raise AttemptKnown
+        if self._ports.outbox.is_to_end(attempt_id):  # told "not done" before: this ending is not another attempt's
+            return self._refused(attempt_id, Reason.JOURNAL_UNAVAILABLE)
         if reason := self._lease_refusal():
             return self._refused(attempt_id, reason)
         session = self.session = self._make_session(attempt_id)  # the lease is taken here, with no wait between

@@ -88,6 +88,10 @@ class Outbox:
         self._endings[attempt_id] = (outcome, reason)
         self.poke()
 
+    def is_to_end(self, attempt_id: str) -> bool:
+        """Whether an outcome of this attempt waits for the journal, in which its id stands perhaps."""
+        return attempt_id in self._endings
+
     async def deliver(self, item: OutboxItem) -> Acknowledged | None:
         """Send the item now, after what its attempt had queued before; None when the centre gave no answer.
 
@@ -146,15 +150,16 @@ class Outbox:
     async def _enter_endings(self) -> None:
         """Enter what could not be. Raises JournalUnavailable, and keeps the rest."""
         for attempt_id, (outcome, reason) in list(self._endings.items()):
-            try:
-                await self._journal.finish(attempt_id, outcome, reason)
-            except ValueError:
-                # An entry that had failed became durable after all, and says less than was known; or the attempt itself
-                # never became durable.
-                outcome = "unknown"
-                with contextlib.suppress(ValueError):
-                    await self._journal.finish(attempt_id, outcome, "outcome_unresolved")
-            del self._endings[attempt_id]
+            if await self._journal.attempt(attempt_id) is None:
+                outcome = "none"  # the attempt itself never became durable
+            else:
+                try:
+                    await self._journal.finish(attempt_id, outcome, reason)
+                except ValueError:  # an entry that had failed became durable after all, and says less than was known
+                    outcome = "unknown"
+                    with contextlib.suppress(ValueError):
+                        await self._journal.finish(attempt_id, outcome, "outcome_unresolved")
+            self._endings.pop(attempt_id, None)  # the last round before a stop runs beside the loop
             log.info("outcome no longer waits for the journal", extra={"attempt_id": attempt_id, "outcome": outcome})
 
     async def _send_waiting(self, attempt_id: str, *, at_once: bool = False) -> dict[int, Acknowledged]:

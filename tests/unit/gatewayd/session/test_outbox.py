@@ -368,6 +368,14 @@ async def test_an_outcome_kept_too_long_says_no_more_than_the_journal(running: R
     assert await rig.journal.attempt(SECOND) is None
 
 
+async def test_two_rounds_at_once_enter_an_outcome_once(rig: Rig) -> None:
+    await rig.journal.accept(FIRST, "signing_password")
+    rig.outbox.finish_later(FIRST, "not_done", "cancelled")
+    await asyncio.gather(rig.outbox.flush(), rig.outbox.flush())  # the loop's, and the last one before a stop
+    assert not rig.outbox.is_to_end(FIRST)
+    assert [entry.event for entry in await rig.journal.timeline(FIRST)] == ["accepted", "finished"]
+
+
 async def test_an_outcome_that_the_journal_contradicts_is_refused(rig: Rig) -> None:
     await written(rig, FIRST, "unknown")
     with pytest.raises(ValueError, match="contradicts"):

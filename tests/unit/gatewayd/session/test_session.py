@@ -296,12 +296,12 @@ async def test_more_time_is_no_more_than_the_attempt_has(kiosk: Kiosk) -> None:
     began = kiosk.clock.monotonic()
     session = await kiosk.open()
     await kiosk.until(lambda: session.view.shown.state is State.WAITING_FOR_CARD)
-    number = session.view.number
     while kiosk.clock.monotonic() - began < ATTEMPT_LIMIT_S - 20:
+        session.submit_more_time(session.view.number)
         await kiosk.clock.advance(40)
-        session.submit_more_time(number)
-        number += 1
-        await kiosk.until(lambda number=number: session.view.number == number)
+    last = session.view.number
+    session.submit_more_time(last)
+    await kiosk.until(lambda: session.view.number > last)
     assert session.view.seconds_left == pytest.approx(began + ATTEMPT_LIMIT_S - kiosk.clock.monotonic(), abs=3)
     await kiosk.until(lambda: session.view.shown.state is State.FINISHED)
     assert session.view.shown.reason is Reason.TIMED_OUT
@@ -357,6 +357,35 @@ async def test_another_card_gets_no_counted_command(kiosk: Kiosk, state: State) 
     assert last.shown.reason is Reason.DIFFERENT_CARD
     assert references(other.link.card) == before
     citizen.check(last)
+
+
+async def test_an_id_that_is_started_twice_at_once_is_one_attempt(kiosk: Kiosk) -> None:
+    first, second = await asyncio.gather(
+        kiosk.manager.open("attempt-1"), kiosk.manager.open("attempt-1"), return_exceptions=True
+    )
+    assert isinstance(first, Session)
+    assert isinstance(second, AttemptKnown), "an attempt that runs was said to have ended"
+
+
+async def test_an_id_whose_ending_waits_for_the_journal_begins_nothing(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        async def fails_from_now_on(*_: object) -> None:
+            patch.setattr(kiosk.journal, "attempt", fails_from_now_on)
+            raise JournalUnavailable("gone")
+
+        patch.setattr(kiosk.journal, "accept", fails_from_now_on)
+        refused = await kiosk.manager.open("attempt-1")
+        assert isinstance(refused, View)
+        await kiosk.clock.advance(1)
+    again = await kiosk.manager.open("attempt-1")
+    assert isinstance(again, View), "an ending of the first start would be entered for the second"
+    assert again.shown.reason is Reason.JOURNAL_UNAVAILABLE
+    await kiosk.until(lambda: not kiosk.outbox.is_to_end("attempt-1"))
+    assert await kiosk.journal.attempt("attempt-1") is None
+    assert (await Citizen(kiosk, kiosk.card()).do(await kiosk.open())).shown.outcome is Outcome.DONE
 
 
 class Forgetful(Citizen):
