@@ -30,6 +30,10 @@ _SAY_AGAIN = datetime.timedelta(hours=1)  # what is out of date is said so often
 _KNOWN_CRITICAL = frozenset({ExtensionOID.ISSUING_DISTRIBUTION_POINT})
 
 
+class NotInForce(ConfigError):
+    """A list that is right, and of a later time."""
+
+
 class Role(Enum):
     """Which of a card's certificates an authority issues."""
 
@@ -104,7 +108,7 @@ def read(data: bytes, roots: Mapping[str, Root], now: datetime.datetime) -> Revo
     if crl.next_update_utc is None:
         raise ConfigError("it does not say when the next one comes")
     if crl.last_update_utc > now + _SKEW:
-        raise ConfigError("it is not in force yet")
+        raise NotInForce("it is not in force yet")
     return RevocationList(key_id, number, crl.last_update_utc, crl.next_update_utc, serials)
 
 
@@ -150,6 +154,7 @@ class Revocations:
         self._grace = grace
         self._lists: dict[str, RevocationList] = {}
         self._seen: dict[Path, tuple[int, int]] = {}
+        self._awaited: dict[Path, str] = {}  # why a file could not be used yet
         self._said: dict[str, tuple[Condition, datetime.datetime]] = {}
 
     def load(self, now: datetime.datetime) -> None:
@@ -165,7 +170,10 @@ class Revocations:
         _log.error("a revocation list cannot be used; the last good one counts on", extra=_file(path, error))
 
     def refresh(self, now: datetime.datetime) -> None:
-        """Read the files that changed; what cannot be used is logged, and a file that is gone counts on."""
+        """Read the files that changed; what cannot be used is logged, and a file that is gone counts on.
+
+        What time alone can mend, a list that is not in force yet or a file that cannot be read, is looked at again.
+        """
         self._read(now, self._log_only)
 
     def _read(self, now: datetime.datetime, failed: Callable[[Path, ConfigError], None]) -> None:
@@ -177,11 +185,16 @@ class Revocations:
                     continue
                 self._seen[path] = stamp
                 new = read(path.read_bytes(), self._roots, now)
-            except OSError as error:
-                failed(path, ConfigError(error.strerror or "unreadable"))
+            except (OSError, NotInForce) as error:
+                self._seen.pop(path, None)
+                why = str((error.strerror or "unreadable") if isinstance(error, OSError) else error)
+                if self._awaited.get(path) != why:
+                    self._awaited[path] = why
+                    failed(path, ConfigError(why))
             except ConfigError as error:
                 failed(path, error)
             else:
+                self._awaited.pop(path, None)
                 self._take(new)
 
     def _take(self, new: RevocationList) -> None:

@@ -205,6 +205,26 @@ def test_a_running_service_takes_what_is_new_and_keeps_what_was_good(
     ]
 
 
+def test_what_time_mends_is_looked_at_again(
+    tmp_path: Path, roots: dict[str, Root], user: pki.Issued, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = lists(tmp_path, roots)
+    known.load(NOW)
+    (tmp_path / "early.crl").write_bytes(crl(user, NOW + DAY, 0xA))
+    (tmp_path / "unreadable.crl").mkdir()
+    for _ in range(3):
+        known.refresh(NOW)
+    assert not known.user_revoked(key_id(user), "a")
+    known.refresh(NOW + DAY)
+    assert known.user_revoked(key_id(user), "a")
+    (tmp_path / "unreadable.crl").rmdir()
+    (tmp_path / "unreadable.crl").write_bytes(crl(user, NOW, 0xB, number=2))
+    known.refresh(NOW + DAY)
+    assert known.user_revoked(key_id(user), "b")
+    said = [vars(record)["error"] for record in caplog.records if record.levelno > logging.INFO]
+    assert said == ["it is not in force yet", "Is a directory"]  # and not every time
+
+
 def test_a_broken_list_at_the_start_is_named(tmp_path: Path, roots: dict[str, Root]) -> None:
     (tmp_path / "user.crl").write_bytes(b"junk")
     with pytest.raises(ConfigError, match=r"user\.crl: it is not a revocation list"):
