@@ -15,7 +15,7 @@ import msgspec
 from centrald.errors import ConfigError
 from centrald.rules.model import DIVERSIFICATION_BYTES, CardEntry, CertificateId, Procedure
 
-_Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-fA-F]{1,64})$")]
+_Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-fA-F]{1,64})\Z")]
 _KeyVersion = Annotated[int, msgspec.Meta(ge=1, le=127)]  # GPC_SPE_014 7.1.1.3: P1, key version number
 
 
@@ -41,14 +41,18 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             raise ValueError(f"diversification_data has {DIVERSIFICATION_BYTES} bytes")
         if self.signing_not_before.tzinfo is None or self.signing_not_after.tzinfo is None:
             raise ValueError("signing_not_before and signing_not_after need a time zone")
-        if self.signing_not_before > self.signing_not_after:
+        try:
+            begin, end = (one.astimezone(datetime.UTC) for one in (self.signing_not_before, self.signing_not_after))
+        except OverflowError:
+            raise ValueError("signing_not_before and signing_not_after lie in the years 1 to 9999 in UTC") from None
+        if begin > end:
             raise ValueError("signing_not_before comes after signing_not_after")
         authority = self.signing_authority_key_id
         return CardEntry(
             certificate=CertificateId(self.user_authority_key_id.lower(), serial(self.user_certificate_serial)),
             signing_certificate_serial=serial(self.signing_certificate_serial),
-            signing_not_before=self.signing_not_before,
-            signing_not_after=self.signing_not_after,
+            signing_not_before=begin,
+            signing_not_after=end,
             diversification_data=data,
             key_versions={Procedure.SIGNING_PASSWORD: self.key_versions.signing_password},
             user_revoked=self.user_revoked,

@@ -95,6 +95,12 @@ def test_no_junk_is_more_than_a_bad_line(junk: list[str], form: Format) -> None:
         assert line.error
 
 
+def test_a_line_break_is_no_digit() -> None:
+    (line,) = registry.read([json.dumps(entry(1, user_authority_key_id="aa\n"))], Format.JSONL)
+    assert line.error is not None
+    assert "user_authority_key_id" in line.error
+
+
 BAD: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "user_certificate_serial": lambda one: one | {"user_certificate_serial": "xyz"},
     "diversification_data": lambda one: one | {"diversification_data": "00" * 9},
@@ -102,6 +108,7 @@ BAD: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "key_versions.signing_password": lambda one: one | {"key_versions": {"signing_password": 128}},
     "time zone": lambda one: one | {"signing_not_before": "2026-01-01T00:00:00"},
     "comes after": lambda one: one | {"signing_not_before": "2036-01-01T00:00:00Z"},
+    "years": lambda one: one | {"signing_not_after": "9999-12-31T23:59:59-09:00"},
 }
 
 
