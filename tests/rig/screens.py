@@ -20,7 +20,8 @@ from tests.rig.interrupt import end_in_order
 from tests.rig.looks import prefer
 from tests.rig.process import ROOT, RigError
 from tests.rig.progress import Progress
-from tests.rig.scenarios import SCENARIOS, Scenario
+from tests.rig.scenarios import SCENARIOS
+from tests.rig.scenarios.table import Scenario
 from tests.rig.site import Site
 from tests.rig.stage import Stage, screen_of, stack_of
 from tests.rig.visitor import Look, Visitor, codes
@@ -112,7 +113,7 @@ def page() -> str:
             "",
             "The same visits are tests (`tests/screen/`), where every screen is also judged by axe and measured, in",
             "Japanese and English and on all three panels. With `LONG_SCREENS=1` they are in every language, size and",
-            "theme, with furigana and in easy Japanese. They stand in `tests/rig/scenarios.py`.",
+            "theme, with furigana and in easy Japanese. They stand in `tests/rig/scenarios/`.",
             "",
             "| Visit | What happens | Reasons it shows |",
             "|---|---|---|",

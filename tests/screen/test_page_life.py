@@ -11,7 +11,7 @@ from jpkireset.gateway.v1.reset_service_pb2 import STATE_REMOVE_CARD
 from playwright.sync_api import Error as PageError
 
 from tests.rig.browser import frozen
-from tests.rig.scenarios import held, torn
+from tests.rig.scenarios.table import held, torn
 from tests.rig.stage import Stage
 from tests.rig.visitor import NEW_PASSWORD, USER_PIN, Visitor
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.rig.examiner import Examiner
-from tests.rig.scenarios import MACHINES, Scenario
+from tests.rig.scenarios.machines import MACHINES
+from tests.rig.scenarios.table import Scenario
 from tests.rig.stage import Stage
 
 
