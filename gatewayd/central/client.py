@@ -14,9 +14,10 @@ from jpkireset.central.v1 import kiosk_service_pb2 as pb
 from gatewayd.central import mapping
 from gatewayd.central.channel import Channel
 from gatewayd.central.circuit import CircuitState
-from gatewayd.central.failure import INTERNAL, MALFORMED, word_for
+from gatewayd.central.failure import INTERNAL, word_for
 from gatewayd.central.identity import check_dates, read_identity, stamp
 from gatewayd.central.port import (
+    MALFORMED,
     Acknowledged,
     Authorization,
     Begun,

@@ -12,7 +12,6 @@ import grpc.aio
 
 UNAVAILABLE = "unavailable"
 DEADLINE = "deadline"
-MALFORMED = "malformed"  # an answer that is none
 INTERNAL = "internal"  # a fault of the centre, or of how we speak to it
 
 # gRPC codes that are no answer: nobody was there to give one. A centre that stops cancels what reached it just then.

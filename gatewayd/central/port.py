@@ -12,6 +12,7 @@ from gatewayd.secret import Secret
 
 # `CentralUnavailable.detail` when the centre is not there at all, whatever the call is (`failure.py`).
 ABSENT = frozenset({"dns", "refused", "unreachable", "tls", "deadline", "unavailable"})
+MALFORMED = "malformed"  # an answer that is none
 
 
 class Refusal(Enum):

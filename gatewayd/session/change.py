@@ -22,9 +22,9 @@ from gatewayd.card.values import (
     WriteResult,
     WriteUnknown,
 )
-from gatewayd.central.port import Authorization, Refusal, Refused, Reservation, Verdict
+from gatewayd.central.port import MALFORMED, Authorization, Refusal, Refused, Reservation, Verdict
 from gatewayd.dialogue import events as ev
-from gatewayd.errors import JournalUnavailable, LinkEnded
+from gatewayd.errors import CentralUnavailable, JournalUnavailable, LinkEnded
 from gatewayd.journal.port import OutboxItem
 from gatewayd.secret import Secret
 from gatewayd.session.access import CardAccess
@@ -83,7 +83,13 @@ class Change:
         return self._authorized(answer)
 
     def _authorized(self, answer: Authorization) -> ev.Event:
+        """Keep the keys, if they open a channel at all: else the card would be blamed, and asked for three times."""
+        assert self.password is not None
         self._keys = ChannelKeys(answer.external_authenticate, answer.s_enc, answer.s_mac)
+        try:
+            jpki.wrap_password(self._keys, self.password)
+        except ValueError:
+            raise CentralUnavailable(MALFORMED) from None
         return ev.Authorized()
 
     async def write(self, n: int) -> ev.Event:

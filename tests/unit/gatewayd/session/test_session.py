@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from gatewayd.central.port import Refusal, ReservationState
+from gatewayd.central.port import Authorization, Refusal, Refused, ReservationState
 from gatewayd.dialogue.events import ClientGone
 from gatewayd.dialogue.table import ATTEMPT_LIMIT_S
 from gatewayd.dialogue.vocabulary import CardRequest, InputProblem, Outcome, Reason, State
 from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavailable
+from gatewayd.secret import Secret
 from gatewayd.session.manager import AttemptKnown
 from gatewayd.session.session import Session
 from gatewayd.session.view import View
 from tests.fakes.kiosk import NEW_PASSWORD, PIN, Citizen, Kiosk, references
 
 WRONG = b"0000"
+EXTERNAL_AUTHENTICATE = b"\x84\x82"  # CLA, INS (docs/CARD-PROTOCOL.md)
 
 
 def states(views: list[View]) -> list[State]:
@@ -131,6 +134,29 @@ async def test_a_centre_that_refuses_the_call_itself_ends_the_attempt_unchanged(
     last = await citizen.do(await kiosk.open())
     assert (last.shown.outcome, last.shown.reason) == (Outcome.NOT_DONE, Reason.INTERNAL)
     citizen.check(last)
+
+
+@pytest.mark.parametrize("part", ["external_authenticate", "s_mac"])
+async def test_an_authorisation_whose_parts_do_not_belong_together_is_the_centres_fault(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    authorize = kiosk.central.authorize_reset
+    wrong = Secret(bytes(16)) if part == "s_mac" else bytes.fromhex("8482130010") + bytes(16)
+
+    async def lying(attempt_id: str, n: int, card_answer: bytes) -> Authorization | Refused:
+        answer = await authorize(attempt_id, n, card_answer)
+        assert isinstance(answer, Authorization)
+        return replace(answer, **{part: wrong})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kiosk.central, "authorize_reset", lying)
+    citizen = Citizen(kiosk, kiosk.card())
+    last = await citizen.do(await kiosk.open())
+    assert (last.shown.outcome, last.shown.reason) == (Outcome.NOT_DONE, Reason.CENTRAL_UNAVAILABLE)
+    citizen.check(last)
+    assert [call[0] for call in kiosk.central.calls].count("authorize_reset") == 1
+    assert EXTERNAL_AUTHENTICATE not in [exchange.command[:2] for exchange in kiosk.reader.exchanges]
+    await kiosk.settled()
+    assert await kiosk.central.get_attempt("attempt-1") is ReservationState.RESERVED
 
 
 async def test_no_reservation(kiosk: Kiosk) -> None:
