@@ -20,6 +20,16 @@ def test_a_message_reaches_the_manager(monkeypatch: pytest.MonkeyPatch, abstract
         assert manager.recv(100) == b"READY=1\nSTATUS=ready"
 
 
+def test_a_manager_that_is_gone_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    notify("WATCHDOG=1")
+    assert [record.message for record in caplog.records] == [
+        "the service manager cannot be told: No such file or directory"
+    ]
+
+
 def test_without_a_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify("READY=1")
