@@ -12,6 +12,7 @@ from jpkireset.gateway.v1.reset_service_pb2 import OUTCOME_UNSPECIFIED, Outcome,
 from gatewayctl.exits import ExitCode
 from gatewayctl.link import BrokenCall, Link, NoSuchAttempt
 from gatewayctl.report import Named, as_json, clock_time, exit_code_of, name_of, outcome_lines
+from gatewayctl.terminal import one_line
 
 Say = Callable[[str], None]
 
@@ -97,12 +98,12 @@ def _line(attempt: Attempt) -> str:
     ended = attempt.outcome != OUTCOME_UNSPECIFIED
     outcome = _word(Outcome, attempt.outcome) if ended else "running"
     reason = _word(Reason, attempt.reason) if attempt.reason != REASON_UNSPECIFIED else ""
-    return f"{attempt.attempt_id:36}  {clock_time(attempt.started_at):20}  {outcome:8}  {reason}".rstrip()
+    return one_line(f"{attempt.attempt_id:36}  {clock_time(attempt.started_at):20}  {outcome:8}  {reason}".rstrip())
 
 
 def _step(entry: TimelineEntry) -> str:
     write = str(entry.write_number or "")
-    return f"{clock_time(entry.time):19}  {entry.event:12}  {write:5}  {entry.detail}".rstrip()
+    return one_line(f"{clock_time(entry.time):19}  {entry.event:12}  {write:5}  {entry.detail}".rstrip())
 
 
 def _word(enum: Named, value: int) -> str:

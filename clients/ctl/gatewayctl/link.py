@@ -19,6 +19,8 @@ from jpkireset.gateway.v1.operator_service_pb2 import GetTimelineRequest, GetTim
 from jpkireset.gateway.v1.operator_service_pb2_grpc import OperatorServiceStub
 from jpkireset.gateway.v1.reset_service_pb2_grpc import ResetServiceStub
 
+from gatewayctl.terminal import one_line
+
 CALL_S = 5.0
 PAGE_SIZE = 50  # attempts asked for at once
 LARGEST_MESSAGE_BYTES = 64 * 1024  # views and statuses are far below a kilobyte
@@ -129,7 +131,7 @@ def _translated() -> Iterator[None]:
 
 def broken(error: grpc.aio.AioRpcError) -> BrokenCall:
     """Return gRPC's error as ours."""
-    return BrokenCall(error.code().name, error.details() or "no detail")
+    return BrokenCall(error.code().name, one_line(error.details() or "no detail"))
 
 
 def unreachable(socket: str) -> OSError | None:

@@ -22,7 +22,7 @@ from gatewayctl.exits import ExitCode
 from gatewayctl.link import BrokenCall, open_link, unreachable
 from gatewayctl.report import Reporter
 from gatewayctl.status import show_status, watch_status
-from gatewayctl.terminal import Terminal
+from gatewayctl.terminal import Terminal, harmless
 
 
 def status(socket: str, operators_socket: str, *, as_json: bool, watch: bool) -> ExitCode:
@@ -126,5 +126,5 @@ def _say(line: str) -> None:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    stream.write(text)
+    stream.write(harmless(text))
     stream.flush()

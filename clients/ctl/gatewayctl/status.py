@@ -11,6 +11,7 @@ from gatewayctl import texts
 from gatewayctl.exits import ExitCode
 from gatewayctl.link import Link
 from gatewayctl.report import as_json, local, name_of
+from gatewayctl.terminal import harmless, one_line
 
 
 async def show_status(link: Link, *, as_lines: bool) -> ExitCode:
@@ -34,7 +35,7 @@ def _print_status(status: Status, *, as_lines: bool) -> ExitCode:
 
 
 def _emit(console: Console, line: str) -> None:
-    console.out(line, highlight=False)  # one line, however long
+    console.out(harmless(line), highlight=False)  # one line, however long
 
 
 def _status_table(status: Status) -> Table:
@@ -64,5 +65,5 @@ def _status_table(status: Status) -> Table:
 def _table(rows: list[tuple[str, str]]) -> Table:
     table = Table.grid(padding=(0, 2))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(one_line, row))
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import stat
 import termios
 from collections.abc import Callable, Iterator
@@ -12,6 +13,17 @@ from collections.abc import Callable, Iterator
 CHUNK_BYTES = 4096  # a terminal hands over one line at a time, at most this long
 LONGEST_LINE_BYTES = 4096
 LOCAL_FLAGS = 3  # index of c_lflag in the list of termios(3)
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """Return a text that moves no terminal's cursor and turns no text around; its lines stay lines."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def one_line(text: str) -> str:
+    """Return what somebody else said so that it cannot look like a line of ours."""
+    return harmless(text.replace("\n", " "))
 
 
 class Terminal:
