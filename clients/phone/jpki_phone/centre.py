@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,11 +13,13 @@ from jpkireset.central.v1.common_pb2 import PROCEDURE_SIGNING_PASSWORD, REFUSAL_
 from jpkireset.central.v1.reservation_service_pb2 import (
     FACE_MATCH_NOT_PERFORMED,
     CreateReservationRequest,
+    CreateReservationResponse,
     GetChallengeRequest,
 )
 from jpkireset.central.v1.reservation_service_pb2_grpc import ReservationServiceStub
 
 from jpki_phone.problems import Problem, not_reserved, refused
+from jpki_phone.statement import CHALLENGE_BYTES
 
 CALL_S = 10.0
 LARGEST_MESSAGE_BYTES = 64 * 1024
@@ -25,6 +28,9 @@ OPTIONS = (
     ("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES),
     ("grpc.service_config_disable_resolution", 1),
 )
+RESERVATION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+NOT_UNDERSTOOD = "Its answer is none that a centre gives."
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # moves a terminal's cursor, or turns its text
 # After these the centre has certainly not reserved: it judged the call itself to be wrong, or it never took it.
 DEFINITE = frozenset(
     {
@@ -53,16 +59,19 @@ class Centre:
 
     def challenge(self) -> bytes:
         """Return 32 bytes to sign within 5 minutes. Raises NotReserved."""
+        request = GetChallengeRequest(procedure=PROCEDURE_SIGNING_PASSWORD)
         try:
-            request = GetChallengeRequest(procedure=PROCEDURE_SIGNING_PASSWORD)
-            return self._service.GetChallenge(request, timeout=CALL_S).challenge
+            challenge = self._service.GetChallenge(request, timeout=CALL_S).challenge
         except grpc.RpcError as error:
             raise not_reserved(Problem.CENTRE_UNAVAILABLE, detail=_words(error)) from None
+        if len(challenge) != CHALLENGE_BYTES:
+            raise not_reserved(Problem.CENTRE_UNAVAILABLE, detail=NOT_UNDERSTOOD)
+        return challenge
 
     def reserve(self, challenge: bytes, user_certificate: bytes, signature: bytes) -> Reservation:
         """Make the reservation, recorded as without a face match. Raises NotReserved.
 
-        A lost answer is its own problem: the centre may have made the reservation.
+        A lost answer, or one that says nothing, is its own problem: the centre may have made the reservation.
         """
         request = CreateReservationRequest(
             procedure=PROCEDURE_SIGNING_PASSWORD,
@@ -79,7 +88,7 @@ class Centre:
         if response.refusal != REFUSAL_UNSPECIFIED:
             known = Refusal.DESCRIPTOR.values_by_number.get(response.refusal)
             raise refused(known.name if known else f"REFUSAL_{response.refusal}")
-        return Reservation(response.reservation_id, response.expires_at.ToDatetime(tzinfo=datetime.UTC))
+        return _understood(response)
 
 
 @contextlib.contextmanager
@@ -90,5 +99,12 @@ def open_centre(address: str, authority: bytes) -> Iterator[Centre]:
         yield Centre(channel)
 
 
+def _understood(response: CreateReservationResponse) -> Reservation:
+    with contextlib.suppress(ValueError, OverflowError):  # of a time that no calendar has
+        if RESERVATION_ID.fullmatch(response.reservation_id) and response.HasField("expires_at"):
+            return Reservation(response.reservation_id, response.expires_at.ToDatetime(tzinfo=datetime.UTC))
+    raise not_reserved(Problem.ANSWER_LOST, detail=NOT_UNDERSTOOD)
+
+
 def _words(error: grpc.RpcError) -> str:
-    return f"{error.code().name}: {error.details()}"
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", f"{error.code().name}: {error.details()}")

@@ -48,12 +48,19 @@ class Centre(ReservationServiceServicer):
     refusal: Refusal.ValueType = REFUSAL_UNSPECIFIED
     challenge_error: grpc.StatusCode | None = None
     reserve_error: grpc.StatusCode | None = None
+    words: str = "planted"
+    challenge: bytes = bytes(32)
+    made: CreateReservationResponse = field(
+        default_factory=lambda: CreateReservationResponse(
+            reservation_id=RESERVATION, expires_at=Timestamp(seconds=EXPIRES_S)
+        )
+    )
     requests: list[CreateReservationRequest] = field(default_factory=list)
 
     def GetChallenge(self, request: GetChallengeRequest, context: Any) -> GetChallengeResponse:  # noqa: N802 - the contract's name
         if self.challenge_error:
-            context.abort(self.challenge_error, "planted")
-        return GetChallengeResponse(challenge=bytes(32))
+            context.abort(self.challenge_error, self.words)
+        return GetChallengeResponse(challenge=self.challenge)
 
     def CreateReservation(self, request: CreateReservationRequest, context: Any) -> CreateReservationResponse:  # noqa: N802
         self.requests.append(request)
@@ -61,7 +68,7 @@ class Centre(ReservationServiceServicer):
             context.abort(self.reserve_error, "planted")
         if self.refusal:
             return CreateReservationResponse(refusal=self.refusal)
-        return CreateReservationResponse(reservation_id=RESERVATION, expires_at=Timestamp(seconds=EXPIRES_S))
+        return self.made
 
 
 def certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -185,6 +192,43 @@ def test_a_lost_answer_is_unknown_and_a_definite_no_is_not(
     assert place.run() is code
     assert place.slot.entries == 1
     assert json.loads(capsys.readouterr().out)["exit_code"] == code
+
+
+@pytest.mark.parametrize("challenge", [b"", bytes(31), bytes(33)])
+def test_no_pin_goes_to_the_card_for_a_challenge_that_is_none(
+    place: Place, capsys: pytest.CaptureFixture[str], challenge: bytes
+) -> None:
+    place.centre.challenge = challenge
+    assert place.run() is ExitCode.CENTRE_UNAVAILABLE
+    assert json.loads(capsys.readouterr().out)["problem"] == "centre_unavailable"
+    assert place.slot.entries == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CreateReservationResponse(),
+        CreateReservationResponse(expires_at=Timestamp(seconds=EXPIRES_S)),
+        CreateReservationResponse(reservation_id=RESERVATION),
+        CreateReservationResponse(reservation_id=f"{RESERVATION}\n", expires_at=Timestamp(seconds=EXPIRES_S)),
+        CreateReservationResponse(reservation_id=RESERVATION, expires_at=Timestamp(seconds=2**62)),
+    ],
+)
+def test_an_answer_that_says_nothing_is_no_reservation(
+    place: Place, capsys: pytest.CaptureFixture[str], answer: CreateReservationResponse
+) -> None:
+    place.centre.made = answer
+    assert place.run() is ExitCode.UNKNOWN
+    assert json.loads(capsys.readouterr().out)["problem"] == "answer_lost"
+
+
+def test_what_a_centre_says_moves_no_cursor(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.centre.challenge_error, place.centre.words = grpc.StatusCode.INTERNAL, "\x1b[2J\x9b1A\r\nReserved.\u202e"
+    assert place.run() is ExitCode.CENTRE_UNAVAILABLE
+    shown = capsys.readouterr()
+    detail = json.loads(shown.out)["detail"]
+    assert detail == "INTERNAL: \ufffd[2J\ufffd1A\ufffd\ufffdReserved.\ufffd"
+    assert detail in shown.err
 
 
 def test_another_server_is_not_believed(place: Place) -> None:
