@@ -64,6 +64,7 @@ class Outbox:
         self._endings: dict[str, tuple[str, str | None]] = {}  # by attempt: outcome and reason that are not durable yet
         self._heard: dict[int, Acknowledged] = {}  # by item: answers that the journal is still to be told
         self._alarmed: set[int] = set()  # items whose receipt was refused: an answer that comes again is no news
+        self._complaints: dict[str, str] = {}  # by attempt: why the loop could not deliver
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def poke(self) -> None:
@@ -138,7 +139,9 @@ class Outbox:
                 try:
                     async with self._lock(attempt_id):
                         await self._send_waiting(attempt_id)
+                    self._complaints.pop(attempt_id, None)
                 except CentralUnavailable as error:
+                    self._complain(attempt_id, str(error))
                     if error.detail in ABSENT:  # nothing else is tried now; other failures are one attempt's own
                         break
             return any(not item.rejected for item in await self._journal.pending())
@@ -200,10 +203,8 @@ class Outbox:
         return await self._central.report_outcome(_report(item))
 
     async def _reject(self, item: OutboxItem, code: str) -> None:
-        log.error(
-            "the centre will not take this",
-            extra={"attempt_id": item.attempt_id, "kind": item.kind, "n": item.n, "code": code},
-        )
+        said = "rejected by the centre" if code != _WITHHELD else "withheld, for a report before it was rejected"
+        log.error(said, extra={"attempt_id": item.attempt_id, "kind": item.kind, "n": item.n, "code": code})
         if item.outcome == WriteOutcome.DONE.value:
             self._refused(item, code)
         try:
@@ -220,6 +221,12 @@ class Outbox:
             "the centre refuses the card's receipt", extra={"attempt_id": item.attempt_id, "n": item.n, "why": why}
         )
         self._on_refused()
+
+    def _complain(self, attempt_id: str, why: str) -> None:
+        """Say what keeps an attempt's messages here: once, not in each round."""
+        if self._complaints.get(attempt_id) != why:
+            self._complaints[attempt_id] = why
+            log.warning("not delivered", extra={"attempt_id": attempt_id, "why": why})
 
     async def _rest(self, seconds: float) -> None:
         """Pause, or less when poked."""

@@ -185,6 +185,17 @@ async def test_pauses_grow_and_are_bounded(running: Rig) -> None:
     assert max(rig.clock.slept) > 4
 
 
+async def test_what_keeps_a_report_here_is_said_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    await written(rig, FIRST)
+    for word in ("unavailable", "unavailable", "malformed", "malformed"):
+        rig.centre.failures[FIRST] = CentralUnavailable(word)
+        await rig.outbox.flush()
+    rig.centre.failures[FIRST] = CentralRejected("failed_precondition")
+    await rig.outbox.flush()
+    said = [record.message for record in caplog.records if record.name == "gatewayd.session.outbox"]
+    assert said == ["not delivered", "not delivered", "rejected by the centre", "the centre refuses the card's receipt"]
+
+
 async def test_a_poke_ends_the_pause(running: Rig) -> None:
     rig = running
     rig.centre.failures[FIRST] = CentralUnavailable("unavailable")
