@@ -58,6 +58,9 @@ def spied_on_by(name: str) -> Arrangement:
 
 CASES: dict[str, list[Case]] = {
     "configuration": [
+        Case(
+            FAIL, "…: … cannot be so; the daemon does not start with it.", lambda w: w.configured(wrong=("api.socket",))
+        ),
         Case(OK, "… can be read and names all that is needed."),
         Case(UNKNOWN, "…", lambda w: w.hide(w.config)),
         Case(FAIL, "…", lambda w: w.config.write_text("[reader")),

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from gatewayctl.doctor import betrayal, certificates, daemon, examination, pcsc, settings, storage
+from gatewayctl.doctor import betrayal, centre, certificates, daemon, examination, pcsc, settings, storage
 from gatewayctl.doctor.evidence import Evidence
 from gatewayctl.doctor.finding import Finding, Findings, Verdict
 from gatewayctl.exits import ExitCode
@@ -95,6 +95,31 @@ def test_configuration_that_is_none(files: Files, content: str) -> None:
     found = {finding.check: finding.verdict for finding in examination.examine(files.config, NOW)}
     assert set(found) == set(examination.CHECKS), "no check ends another"
     assert found["journal"] is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ("[api]\nsocket = 5\n", "api.socket"),
+        ("[operators]\nsocket = ''\n", "operators.socket"),
+        ("[journal]\npath = '/tmp/\\u0000'\n", "journal.path"),
+        ("[journal]\npath = []\n[metrics]\naddress = 1\n", "journal.path, metrics.address"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_and_hides_nothing_else(files: Files, content: str, wrong: str) -> None:
+    required = f"[central]\naddress='127.0.0.1:9'\nauthority='{files.pki.authority}'\ncertificate='x'\nkey='x'\n"
+    files.config.write_text(f"[reader]\nname = 'Kiosk'\n{required}{content}".replace("'", '"'))
+    found = {finding.check: finding for finding in examination.examine(files.config, NOW)}
+    assert found["configuration"].verdict is Verdict.FAIL
+    assert f": {wrong} cannot be so" in found["configuration"].summary
+    assert not any("check itself failed" in one.summary for one in found.values())
+
+
+@pytest.mark.filterwarnings("error")  # of a thread that ends by an exception
+def test_a_name_that_is_none_has_no_address(files: Files) -> None:
+    files.write(central={"address": "a..b:443", "authority": files.pki.authority, "certificate": files.pki.kiosk})
+    assert files.look(centre.centre).facts["word"] == "dns"
+    assert files.look(centre.centre).facts["detail"] == "it is no name"
 
 
 def test_no_configuration(files: Files) -> None:

@@ -26,6 +26,11 @@ def configuration(evidence: Evidence) -> Finding:
         else:
             findings.fail(f"{found}", "Correct it, or name another file with --config.")
         return findings.finding()
+    if found.wrong:
+        findings.fail(
+            f"{evidence.config}: {', '.join(found.wrong)} cannot be so; the daemon does not start with it.",
+            "Correct it: systemd/gatewayd.toml has every key with its form.",
+        )
     mode = stat.S_IMODE(evidence.config.stat().st_mode)
     if mode & WRITABLE_BY_MORE:
         findings.fail(f"Others than its owner may write to {evidence.config}.", f"chmod go-w {evidence.config}")

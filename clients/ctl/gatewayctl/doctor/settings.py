@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class Settings:
     server_name: str
     journal: Path
     metrics_address: str
+    wrong: tuple[str, ...] = ()  # keys whose value is none: the default stands in its place here, not in the daemon
 
 
 class Unreadable(Exception):
@@ -55,10 +57,18 @@ def read(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Unreadable(f"{path} is not TOML: {error}.") from None
 
+    wrong: list[str] = []
+
     def text(section: str, key: str) -> str:
         table: Any = tables.get(section, {})
-        value = table.get(key, DEFAULTS.get((section, key), "")) if isinstance(table, dict) else ""
-        return value if isinstance(value, str) else ""
+        value = table.get(key) if isinstance(table, dict) else table
+        default = DEFAULTS.get((section, key), "")
+        if value is None:
+            return default
+        if isinstance(value, str) and "\0" not in value and (value or not default):
+            return value
+        wrong.append(f"{section}.{key}" if isinstance(table, dict) else section)
+        return default
 
     settings = Settings(
         api_socket=Path(text("api", "socket")),
@@ -78,4 +88,4 @@ def read(path: Path) -> Settings:
     missing = [f"{section}.{key}" for section, key in required if not text(section, key)]
     if missing:
         raise Unreadable(f"{path} lacks {', '.join(missing)}.")
-    return settings
+    return dataclasses.replace(settings, wrong=tuple(dict.fromkeys(wrong)))

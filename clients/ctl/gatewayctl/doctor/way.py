@@ -73,6 +73,8 @@ def _addresses(host: str, port: int) -> list[str]:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             found.put(error.strerror or "no answer")
+        except ValueError:  # of a name that no name server is asked for, as a..b
+            found.put("it is no name")
         else:
             found.put([str(address[0]) for *_, address in answers])
 
