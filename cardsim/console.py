@@ -12,6 +12,7 @@ import typer
 from cardsim import control, fault, persona, store
 from cardsim.certificates import AuthorityError
 from cardsim.issue import MasterKeyError
+from cardsim.ledger import LedgerError
 from cardsim.slot import SlotError
 
 REFUSED = 1
@@ -34,6 +35,7 @@ def refusals() -> Iterator[None]:
     """Turn what may be expected to go wrong into a message and an exit code."""
     expected = (
         AuthorityError,
+        LedgerError,
         MasterKeyError,
         OSError,
         SlotError,

@@ -101,7 +101,7 @@ async def serving(path: Path, slots: Slots, ledger_path: Path) -> AsyncIterator[
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError), contextlib.closing(writer):
-            while line := await reader.readline():
+            while line := await _line(reader):
                 writer.write(msgspec.json.encode(await _respond(slots, ledger_path, line)) + b"\n")
                 await writer.drain()
 
@@ -126,6 +126,14 @@ def _bound(path: Path) -> Iterator[socket.socket]:
             yield listener
         finally:
             path.unlink(missing_ok=True)
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return the next request; b"" at the end, and for one that is too long, after which nothing can be made out."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        return b""
 
 
 async def _respond(slots: Slots, ledger_path: Path, line: bytes) -> Answer:

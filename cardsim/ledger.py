@@ -16,13 +16,23 @@ import msgspec
 from cardsim.apdu import HEADER_LENGTH, STATUS_LENGTH, MalformedCommandError, parse_command
 from cardsim.commands import INS_CHANGE_REFERENCE_DATA, INS_RESET_RETRY_COUNTER, INS_VERIFY, command_name
 
+
+class _Numbered(msgspec.Struct):
+    seq: int
+
+
 MASKED = frozenset({INS_VERIFY, INS_CHANGE_REFERENCE_DATA, INS_RESET_RETRY_COUNTER})
+
+
+class LedgerError(Exception):
+    """The file ends with what is no entry."""
 
 
 class Ledger:
     """Appends to one file. Numbers go on where an older run of the same file stopped."""
 
     def __init__(self, path: Path, now: Callable[[], datetime.datetime]) -> None:
+        """Open the file, or make it, mode 0600. Raises LedgerError."""
         self.path = path
         self._now = now
         self._sequence = _last_sequence(path)
@@ -89,9 +99,14 @@ def mask(apdu: bytes) -> str:
 
 
 def _last_sequence(path: Path) -> int:
-    """Return the last number in the file; 0 for a new one."""
+    """Return the last number in the file; 0 for a new one. Raises LedgerError."""
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return 0
-    return int(msgspec.json.decode(lines[-1])["seq"]) if lines else 0
+    try:
+        return msgspec.json.decode(lines[-1], type=_Numbered).seq if lines else 0
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise LedgerError(
+            f"{path}: the last line is no entry of a ledger; take it away, or name another file"
+        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -65,6 +66,16 @@ async def test_what_cannot_be_done_is_answered(simulator: Path, request_line: by
     assert refusal["ok"] is False
     assert complaint in str(refusal["error"])
     assert after["ok"] is True
+
+
+async def test_a_line_without_end_ends_its_connection_alone(simulator: Path, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await asyncio.open_unix_connection(simulator)
+    writer.write(b"x" * (2 * control.REQUEST_LIMIT))
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), SECONDS) == b""
+    writer.close()
+    assert (await ask(simulator, b'{"command":"show"}'))[0]["ok"] is True
+    assert not caplog.records
 
 
 async def test_the_client_raises_what_was_refused(simulator: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cardsim.ledger import Ledger, mask
+from cardsim.ledger import Ledger, LedgerError, mask
 from tests.unit.cardsim.making import NOW, verify
 
 
@@ -35,6 +35,14 @@ def lines(path: Path) -> list[dict[str, Any]]:
 )
 def test_secret_data_is_given_by_its_length(apdu: str, masked: str) -> None:
     assert mask(bytes.fromhex(apdu)) == masked
+
+
+@pytest.mark.parametrize("last", ['{"seq":2,', "no entry", "[1]", '{"seq":"x"}', "\xff"])
+def test_a_file_that_ends_with_something_else_is_refused(tmp_path: Path, last: str) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(b'{"seq":1,"event":"reset"}\n' + last.encode("latin-1"))
+    with pytest.raises(LedgerError, match="last line"):
+        Ledger(path, lambda: NOW)
 
 
 def test_entries_are_numbered_across_runs(tmp_path: Path) -> None:
