@@ -32,6 +32,8 @@ class Page:
 
     def open_stream(self) -> None:
         """Take note of an event stream that begins."""
+        if not self._streams:
+            log.info("page there")
         self._streams += 1
         self.closed.clear()
 
