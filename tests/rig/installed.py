@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import re
 import sys
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.rig.nspawn import Machine
+from tests.rig.nspawn import Machine, make_tree
 from tests.rig.parts import CardSimulator, Centrald
 from tests.rig.pcscd import DRIVER, KIOSK, VirtualReader, free_port_pairs
 from tests.rig.process import ROOT, Process, RigError, run, wait_until
@@ -24,6 +25,7 @@ BUILDER = ROOT / "systemd/debian/build.py"
 REFERENCE = "/usr/share/gatewayd/gatewayd.toml"
 CONFIG = "/etc/gatewayd/gatewayd.toml"
 SOCKET, OPERATORS_SOCKET = "/run/gatewayd/api.sock", "/run/gatewayd/operators/api.sock"
+METRICS = "127.0.0.1:9464"
 READER = f"{KIOSK} 00 00"  # whole: the virtual reader has a second slot of that name
 # A front-end's user, an operator, and somebody who is neither.
 FRONT_END, OPERATOR, STRANGER = "screen", "clerk", "stranger"
@@ -32,13 +34,21 @@ BUILD_SECONDS = 240.0
 PATIENCE_SECONDS = 30.0
 
 
-def begin_build(out: Path, log: Path) -> Process:
-    """Begin to build the package twice; `package_in` has it when the process has ended with 0."""
-    return Process("package", [sys.executable, BUILDER, "--check", "--out", out], log=log)
-
-
 def package_in(folder: Path) -> Path:
-    """Return the package that was built into a folder."""
+    """Return the package, built into this folder while the system is made (twice, and compared) if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test processes run side by side
+        if not list(folder.glob("*.deb")):
+            out = folder / "new"
+            command: list[str | Path] = [sys.executable, BUILDER, "--check", "--out", out]
+            with Process("package", command, log=folder / "build.log") as building:
+                make_tree()
+                if building.wait(BUILD_SECONDS):
+                    raise RigError(f"the package is not built, or not twice the same:\n{building.output()}")
+                print(building.output())
+            (built,) = out.glob("*.deb")
+            built.rename(folder / built.name)
     (package,) = folder.glob("*.deb")
     return package
 
@@ -119,8 +129,9 @@ class InstalledKiosk:
         for user, group in GROUPS.items():
             if group:
                 machine.run("usermod", "--append", "--groups", group, user)
+        text = machine.run("cat", REFERENCE).replace(f'"{METRICS}"', '"127.0.0.1:0"')  # other runs scrape there
         self.set_keys(
-            machine.run("cat", REFERENCE),
+            text,
             name=READER,
             address=self.centrald.kiosk_address,
             **changes,

@@ -1,8 +1,8 @@
 """A throw-away Debian 12, booted by systemd-nspawn: what is done in it is gone when it stops.
 
 Its files are made once by mmdebstrap and kept under `.cache/nspawn`; a boot writes to a layer in memory above them. It
-shares the network with this machine, so that cards and centre may stay outside. Needs root, or sudo without a password;
-the manager inside sees no limits of memory or addresses enforced where the outer machine enforces none.
+shares the network with this machine, so that cards and centre may stay outside. Needs root, or sudo without a password.
+A unit's addresses are enforced inside; its limits of memory and tasks only where the outer machine has cgroups v2.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ MAKE = (
     "bookworm",
 )
 MAKE_SECONDS = 300.0
+# cgroups v2 whatever this machine has, and the call that loads a filter of addresses into one.
+ENFORCING = ("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"), "--system-call-filter=bpf"
 BOOT_SECONDS = 30.0
 COMMAND_SECONDS = 60.0
 CLEAN = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
@@ -54,23 +56,37 @@ def make_tree() -> Path:
 class Machine:
     """The system, from `start` (or `with`) to `close`."""
 
-    def __init__(self, tree: Path, *, log: Path, shown: Mapping[str, Path] | None = None) -> None:
-        """`shown` are folders of this machine that it sees, read-only, under the names given."""
+    def __init__(
+        self, tree: Path, *, log: Path, shown: Mapping[str, Path] | None = None, options: Sequence[str] = ()
+    ) -> None:
+        """`shown` are folders of this machine that it sees read-only under the names given; `options` are nspawn's."""
         self._tree = tree
         self._log = log
         self._shown = shown or {}
+        self._options = options
         self._process: Process | None = None
         self._init = 0  # its process number, outside
 
     def start(self) -> Self:
         """Boot it. Raises RigError with the console's last lines."""
+        environment, syscalls = ENFORCING
         self._process = Process(
             "nspawn",
             [
-                *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--volatile=overlay", "--boot"),
+                *(
+                    *environment,
+                    "systemd-nspawn",
+                    "--quiet",
+                    syscalls,
+                    "--register=no",
+                    "--keep-unit",
+                    "--volatile=overlay",
+                    "--boot",
+                ),
                 *("--console=pipe", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
                 *(f"--machine=kiosk-{os.getpid()}", f"--directory={self._tree}"),
                 *(f"--bind-ro={folder.resolve()}:{name}" for name, folder in self._shown.items()),
+                *self._options,
             ],
             log=self._log,
             prefix=(*DIES_WITH_PARENT, *AS_ROOT),

@@ -46,6 +46,9 @@ install_quietly() {
     case " $missing " in *' prometheus '*)
         as_root env DPKG_MAINTSCRIPT_PACKAGE=prometheus deb-systemd-helper disable prometheus.service ;;
     esac
+    case " $missing " in *' seatd '*)
+        as_root env DPKG_MAINTSCRIPT_PACKAGE=seatd deb-systemd-helper disable seatd.service ;;
+    esac
 }
 
 # A package's file needs no root, so apt's own change of user has nothing to protect.
@@ -80,6 +83,7 @@ softhsm2          a PKCS #11 token in software, for the centre's master key (a l
 chromium          the browser of the kiosk's screen
 cage              the compositor of the kiosk's screen
 xwayland          without which cage does not start
+seatd             opens the panel for it (the service itself stays off)
 fonts-noto-cjk    the screen's Chinese and Korean
 mmdebstrap        builds the throw-away system that the package is installed in
 systemd-container boots it (systemd-nspawn)

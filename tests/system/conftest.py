@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import string
 from collections.abc import AsyncIterator, Iterator
@@ -85,6 +86,13 @@ async def citizen(shared_stack: Stack, user_pin: str) -> AsyncIterator[Citizen]:
     async with FrontEnd(shared_stack.gatewayd.socket) as front:
         await front.idle()
     assert not waiting, "a planned fault has not fired"
+
+
+@pytest.fixture(scope="session")
+def package_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the package is built once for this run, whichever of its processes asks first."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "package"
 
 
 @pytest.fixture

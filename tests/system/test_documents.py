@@ -51,6 +51,7 @@ SERVE = "tests/integration/test_centrald_process.py::test_it_says_where_it_serve
 FAULTS = "tests/integration/test_cardsim_faults.py::test_the_examples_of_the_document"
 EXAMPLES = "tests/system/test_front_end_page.py::start"
 SCREEN = "tests/integration/test_screen_installation.py"
+SCREEN_UNITS = "tests/system/test_screen_units.py::test_what_the_page_says_installs_and_starts_it"
 LAUNCHER = "tests/integration/test_kiosk_launcher.py"
 LAUNCHED = "test_browser_shows_the_screen_on_the_whole_panel_and_keeps_nothing"
 RUNBOOKS = "tests/unit/docs/test_runbooks.py::test_a_page_says_all_there_is_to_say"
@@ -60,16 +61,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     r"make demo": ("tests/system/test_commands.py::test_demo_holds_what_it_claims", "tests.rig.demo"),
     r"make stack": ("tests/system/test_commands.py::test_stacks_run_side_by_side_and_leave_nothing", "tests.rig.stack"),
     r"make kiosk": ("tests/system/test_commands.py::test_kiosk_can_be_played", "tests.rig.kiosk"),
-    r"make deb( DEB_ARGS=--check)?": (f"{PACKAGE}::test_install", "begin_build"),
-    r"make screen-wheels": (f"{SCREEN}::installation", "WheelBuilder"),
+    r"make deb( DEB_ARGS=--check)?": (f"{PACKAGE}::test_install", "package_in"),
+    r"make screen-wheels": (f"{SCREEN}::installation", "make_environment"),
     r"apt install .*cage xwayland.*": (f"{LAUNCHER}::{LAUNCHED}", '"cage"'),
-    r"python3 -m venv /opt/jpki-kiosk": (f"{SCREEN}::installation", '"venv"'),
-    r"/opt/jpki-kiosk/bin/pip install .*": (f"{SCREEN}::installation", '"install"'),
-    r"(install|ln) .*kiosk/.*": (f"{SCREEN}::test_what_the_page_says_can_be_typed", "docs/INSTALL.md"),
-    r"systemd-sysusers .*": (
-        "tests/integration/test_kiosk_units.py::test_the_server_may_connect_to_the_daemon_and_the_browser_may_not",
-        "jpki-kiosk.sysusers",
-    ),
+    r"python3 -m venv /opt/jpki-kiosk": (f"{SCREEN}::installation", "make_environment"),
+    r"/opt/jpki-kiosk/bin/pip install .*": (f"{SCREEN}::installation", "make_environment"),
+    r"(install|ln) .*kiosk/.*": (SCREEN_UNITS, "screen.install()"),
+    r"systemd-sysusers .*": (SCREEN_UNITS, "screen.install()"),
+    r"systemctl enable --now jpki-kiosk jpki-screen": (SCREEN_UNITS, "screen.install()"),
     r"apt install \./gatewayd_0\.1\.0_amd64\.deb": (f"{PACKAGE}::test_upgrade_keeps_the_journal", '"--install"'),
     r"apt remove gatewayd": (f"{PACKAGE}::test_remove_keeps_the_journal_and_what_the_operator_made", '"--remove"'),
     r"apt purge gatewayd": (f"{PACKAGE}::test_purge_leaves_nothing", '"--purge"'),
