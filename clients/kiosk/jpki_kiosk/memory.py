@@ -25,7 +25,7 @@ class Remembered:
 
 
 class Memory:
-    """One small file. The calls block for one synced write of a few bytes."""
+    """One small file. The calls block for a synced write of a few bytes, and for that of its folder."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
@@ -58,6 +58,7 @@ class Memory:
             finally:
                 os.close(descriptor)
             new.replace(self._path)
+            self._sync_folder()
         except OSError as error:
             raise MemoryUnusable(f"{self._path}: {error.strerror}") from error
 
@@ -67,3 +68,11 @@ class Memory:
             self._path.unlink(missing_ok=True)
         except OSError:
             return
+
+    def _sync_folder(self) -> None:
+        """Make a new name last: a file's own sync says nothing of the folder that names it (fsync(2))."""
+        descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import tomllib
 from pathlib import Path
 
@@ -98,6 +99,20 @@ def test_the_memory_survives_and_is_only_the_owners(tmp_path: Path) -> None:
     memory.forget()
     memory.forget()
     assert memory.load() is None
+
+
+def test_what_is_remembered_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is synced before it gets its name, and then the folder that has the name."""
+    steps: list[tuple[str, bool]] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        steps.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, (tmp_path / FILE).exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    Memory(tmp_path).save(Remembered("an-id", accepted=False))
+    assert steps == [("attempt.new", False), (tmp_path.name, True)]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"attempt_id": 1, "accepted": true}'])
