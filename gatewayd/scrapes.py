@@ -9,6 +9,7 @@ import ssl
 import threading
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from gatewayd.config import MetricsAddress
 from gatewayd.errors import ConfigError
 
+MOST_SCRAPES = 16  # at once, each with a thread; the daemon's unit bounds those (TasksMax), and has others to start
 PATIENCE_S = 10.0  # for a caller that says nothing, in the TLS handshake, too
 WAIT_S = 86_400.0  # for a caller, or `close`: nothing else is looked for in between
 STOP_S = 2.0
@@ -75,6 +77,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        self._places = threading.BoundedSemaphore(MOST_SCRAPES)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Handler)
         if context is not None:
@@ -86,6 +89,24 @@ class _Server(ThreadingMixIn, WSGIServer):
         host, port = self.socket.getsockname()[:2]
         self.server_name, self.server_port = str(host), int(port)
         self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the connection a thread, or end it: who takes all places with silence has them no longer than that."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve the connection on its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A caller that does not speak as it should is no fault of ours."""

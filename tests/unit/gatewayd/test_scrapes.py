@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from gatewayd.config import MetricsAddress
 from gatewayd.errors import ConfigError
-from gatewayd.scrapes import Scrapes
+from gatewayd.scrapes import MOST_SCRAPES, Scrapes
 from tests.fakes.pki import Pki, make_pki
 
 SECONDS = 5.0
@@ -87,6 +88,23 @@ def test_who_says_nothing_keeps_nobody_waiting(registry: CollectorRegistry, pki:
         host, _, port = address.rpartition(":")
         with socket.create_connection((host, int(port))), socket.create_connection((host, int(port))):
             assert "gatewayd_answer 42.0" in scrape(f"https://{address}/metrics", client(pki, pki))
+
+
+def test_a_crowd_that_says_nothing_takes_no_more_threads_than_it_is_given(registry: CollectorRegistry) -> None:
+    """The unit bounds the daemon's threads, and every local user reaches this address."""
+    before = threading.active_count()
+    with serving(registry) as address, contextlib.ExitStack() as crowd:
+        host, _, port = address.rpartition(":")
+        callers = [
+            crowd.enter_context(socket.create_connection((host, int(port)), timeout=SECONDS))
+            for _ in range(2 * MOST_SCRAPES)
+        ]
+        assert [caller.recv(1) for caller in callers[MOST_SCRAPES:]] == [b""] * MOST_SCRAPES, "nobody turns them away"
+        assert threading.active_count() <= before + 1 + MOST_SCRAPES
+        for caller in callers[:MOST_SCRAPES]:
+            caller.shutdown(socket.SHUT_WR)
+            assert caller.recv(1) == b""
+        assert "gatewayd_answer 42.0" in scrape(f"http://{address}/metrics")
 
 
 def test_what_cannot_be_served_is_said(registry: CollectorRegistry, pki: Pki) -> None:
