@@ -75,6 +75,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     """One thread for each connection, in which its handshake is made: who is slow keeps nobody else waiting."""
 
     daemon_threads = True
+    request_queue_size = 64  # with the base class's 5 the kernel lets a crowd wait for seconds before anybody sees it
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         self._places = threading.BoundedSemaphore(MOST_SCRAPES)
