@@ -285,6 +285,9 @@ def test_another_program_speaks_to_pcscd(kiosk: Stack, look: Look, tmp_path: Pat
         found = look(pcsc.holder)
         assert found.verdict is Verdict.WARN
         assert f"({stranger.pid})" in found.summary
+        report, code = doctor(kiosk)
+        amiss = [(finding.check, finding.verdict) for finding in report.findings if finding.verdict is not Verdict.OK]
+        assert (amiss, report.worst, code) == ([(found.check, Verdict.WARN)], Verdict.WARN, ExitCode.WARNED)
     assert look(pcsc.holder).verdict is Verdict.OK
 
 
