@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from centrald.rules.model import KioskId, Reservation, State
+from centrald.rules.model import SILENCE, KioskId, Reservation, State, WriteStatus
 from centrald.rules.reservation import state_of
 from centrald.storage import rows, schema, statements
 from centrald.storage.lean import Link
@@ -40,8 +40,7 @@ class Overview:
         table = schema.reservation
         query = sa.select(table).order_by(table.c.seq.desc()).limit(limit)
         if state is not None:
-            # Time moves AUTHORIZED on to IN_DOUBT, which the column does not say.
-            query = query.where(_OPEN if state is State.IN_DOUBT else table.c.state == state)
+            query = query.where(*self._standing(state))
         if serial is not None:
             query = query.where(table.c.serial == serial)
         return [one for one in await self._made(query) if state is None or state_of(one, self._now) is state]
@@ -49,8 +48,24 @@ class Overview:
     async def doubts(self, limit: int) -> list[Reservation]:
         """Return the reservations in doubt, the oldest first."""
         table = schema.reservation
-        query = sa.select(table).where(_OPEN).order_by(table.c.seq).limit(limit)
+        query = sa.select(table).where(*self._standing(State.IN_DOUBT)).order_by(table.c.seq).limit(limit)
         return [one for one in await self._made(query) if state_of(one, self._now) is State.IN_DOUBT]
+
+    def _standing(self, state: State) -> tuple[sa.ColumnElement[bool], ...]:
+        """Return what holds of rows in a state: time moves AUTHORIZED on to IN_DOUBT, which the column does not say."""
+        table, write = schema.reservation, schema.write
+        heard_of = sa.exists().where(
+            write.c.reservation_id == table.c.id,
+            write.c.status == WriteStatus.OPEN,
+            write.c.at > self._now - SILENCE,
+        )
+        match state:
+            case State.AUTHORIZED:
+                return table.c.state == state, heard_of
+            case State.IN_DOUBT:
+                return _OPEN, (table.c.state == state) | ~heard_of
+            case _:
+                return (table.c.state == state,)
 
     async def _made(self, query: sa.Select[*tuple[object, ...]]) -> list[Reservation]:
         """Return the reservations of a query's rows, with all under them."""

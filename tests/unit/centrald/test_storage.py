@@ -279,6 +279,39 @@ async def test_windows_count_from_the_next_transaction_on(world: World) -> None:
     assert await refusal() is None
 
 
+async def test_a_limit_counts_only_what_is_asked_for(world: World) -> None:
+    """Whatever else is open is before or behind it."""
+
+    async def authorized() -> str:
+        card, reservation, attempt = await world.ready()
+        await attempt.authorized(card)
+        return reservation.id
+
+    async def doubtful() -> str:
+        card, reservation, attempt = await world.ready()
+        await attempt.authorized(card)
+        await attempt.unknown()
+        return reservation.id
+
+    async def first(state: State) -> list[str]:
+        async with world.database.transaction() as tx:
+            return [one.id for one in await tx.overview.reservations(1, state)]
+
+    async def oldest_doubt() -> list[str]:
+        async with world.database.transaction() as tx:
+            return [one.id for one in await tx.overview.doubts(1)]
+
+    silent = await authorized()
+    world.clock.advance(SILENCE - datetime.timedelta(minutes=1))
+    unknown, running = await doubtful(), await authorized()
+    assert (await first(State.AUTHORIZED), await first(State.IN_DOUBT)) == ([running], [unknown])
+    assert await oldest_doubt() == [unknown]
+    world.clock.advance(datetime.timedelta(minutes=1))
+    assert (await oldest_doubt(), await first(State.AUTHORIZED)) == ([silent], [running])
+    world.clock.advance(SILENCE)
+    assert (await first(State.AUTHORIZED), await first(State.IN_DOUBT)) == ([], [running])
+
+
 async def test_counts_of_the_metrics(world: World) -> None:
     for step in range(3):
         card = await world.card()
