@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
@@ -132,9 +133,10 @@ async def build(config: Config, clock: Clock, stack: AsyncExitStack, tasks: asyn
 
     central_news, journal_moved = asyncio.Event(), asyncio.Event()
 
-    def central_changed() -> None:
+    def central_changed(*, back: bool = True) -> None:
         central_news.set()
-        outbox.poke()  # what waits for the centre waits no longer than it is away
+        if back:
+            outbox.poke()  # what waits for the centre waits no longer than it is away
 
     central = make_central(config, clock, metrics, central_changed)
     stack.push_async_callback(central.close)
@@ -284,13 +286,19 @@ def reader_hooks(metrics: Metrics) -> ReaderHooks:
     )
 
 
-def make_central(config: Config, clock: Clock, metrics: Metrics, changed: Callable[[], None]) -> CentralClient:
+class Changed(Protocol):
+    """Hears that the way to the centre is another than before, and whether it is back."""
+
+    def __call__(self, *, back: bool) -> None: ...  # noqa: D102 - the class says it
+
+
+def make_central(config: Config, clock: Clock, metrics: Metrics, changed: Changed) -> CentralClient:
     """Return the client of the centre, connected to the metrics; `changed` hears of its circuit. Raises ConfigError."""
     states = [state.value for state in CircuitState]
 
     def on_circuit(state: CircuitState) -> None:
         metrics.central_circuit(state.value, states)
-        changed()
+        changed(back=state is CircuitState.CLOSED)
 
     client = CentralClient(central_settings(config), clock, metrics.central_request, on_circuit)
     metrics.certificates(client.certificate_expiry)

@@ -1,14 +1,24 @@
-"""The lock beside each socket: gRPC would take a live socket over without a word."""
+"""What the composition root itself does: the lock beside each socket, and what is told of the centre to whom."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import stat
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from gatewayd.app import only_instance
-from gatewayd.errors import ConfigError
+from gatewayd.app import make_central, only_instance
+from gatewayd.central.circuit import CircuitState
+from gatewayd.config import Central, Config, Reader
+from gatewayd.errors import CentralUnavailable, ConfigError
+from gatewayd.metrics import Metrics
+from tests.fakes.clock import FakeClock
+from tests.fakes.pki import make_pki
+
+MANY = 20  # steps
 
 
 @pytest.mark.parametrize("section", ["api", "operators"])
@@ -33,3 +43,27 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         only_instance(tmp_path / "missing" / "the.sock", "operators"),
     ):
         pass
+
+
+async def test_a_trial_of_an_absent_centre_is_no_news_of_its_return(tmp_path: Path) -> None:
+    """Or what waits for the centre would be sent with each of them, and its growing pauses be none."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        pki, clock = make_pki(tmp_path), FakeClock()
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        config = Config(Reader("Kiosk"), Central(address, str(pki.kiosk), str(pki.kiosk_key), str(pki.authority)))
+        told: list[bool] = []
+        metrics = Metrics(CollectorRegistry(), clock)
+        central = make_central(config, clock, metrics, lambda *, back: told.append(back))
+        async with asyncio.timeout(20):
+            for _ in range(MANY):
+                asking = asyncio.create_task(central.service_status())
+                while not asking.done():
+                    await clock.advance(1)
+                    await asyncio.sleep(0.001)
+                with pytest.raises(CentralUnavailable):
+                    await asking
+            assert central.circuit is CircuitState.OPEN
+            assert len(told) > 2, "the status is to say so"
+            assert not any(told)
+        await central.close()
