@@ -15,6 +15,7 @@ import typer
 from jpki_phone.problems import USER_PIN, Problem, not_reserved
 
 PIN_FORM = re.compile(rb"[0-9]{4}\Z")  # J-LIS, JPKI portal: exactly four digits
+NO_TEXT = b"\xff"
 YES = frozenset({"yes", "はい"})
 LAST_TRY = (
     "One try is left (あと1回). If the PIN is wrong it locks, and only the municipal counter can help (市区町村の窓口)."
@@ -66,6 +67,8 @@ def _hidden_line(prompt: str) -> bytes:
             return getpass.getpass(prompt).encode()
         except (EOFError, getpass.GetPassWarning):
             return b""
+        except UnicodeError:  # keys of another encoding than the terminal's: certainly no digits
+            return NO_TEXT
 
 
 @contextlib.contextmanager

@@ -257,6 +257,15 @@ def test_the_phones_pin_is_hidden_too(tries: int) -> None:
     assert PIN.decode() not in end_of_it.screen
 
 
+def test_what_is_no_text_is_no_pin() -> None:
+    with terminal([sys.executable, "-c", PHONE.format(tries=3, pin=PIN.decode())]) as (child, left):
+        child.expect_exact("hidden: ")
+        os.write(child.child_fd, b"\xff" + PIN + b"\n")
+        end_of_it = left()
+    assert end_of_it.echo
+    assert PROBLEMS[Problem.USER_PIN_FORMAT].what in end_of_it.screen
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_at_the_phones_question_leaves_the_terminal_as_it_was(number: signal.Signals) -> None:
     """The program tells its own number first: a terminal knows only its shell."""
