@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from gatewayd.card import jpki
 from gatewayd.card.values import (
@@ -105,7 +106,8 @@ class Change:
         try:
             report = await self._record(n, result)
         except JournalUnavailable:
-            log.exception("result not durable")
+            log.exception("result not durable; it is entered as soon as it can be")
+            self._enter_later(n, result)
             return ev.ResultNotDurable()
         self.wipe_keys()
         if not isinstance(result, WriteAccepted):  # whose report is delivered, and waited for, next
@@ -183,6 +185,9 @@ class Change:
             case WriteUnknown():
                 return await record(self._attempt_id, n, "unknown")
 
+    def _enter_later(self, n: int, result: WriteResult) -> None:
+        self._ports.outbox.result_later(self._attempt_id, n, partial(self._record, n, result))
+
     async def _record_late(self, n: int, result: WriteResult) -> None:
         """Keep the card's late answer to the RESET RETRY COUNTER; until it came, the write was unknown."""
         if isinstance(result, WriteUnknown):
@@ -190,7 +195,11 @@ class Change:
         try:
             report = await self._record(n, result)
         except JournalUnavailable:
-            log.exception("a late result is not durable; the write stays unknown")
+            log.exception(
+                "a late result is not durable; it is entered as soon as it can be",
+                extra={"attempt_id": self._attempt_id, "n": n},  # the reader's thread knows of no attempt
+            )
+            self._enter_later(n, result)
             return
         if isinstance(result, WriteAccepted):
             self._receipt = report

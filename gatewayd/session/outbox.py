@@ -1,7 +1,7 @@
 """Moves what the journal has queued to the centre, in order within an attempt, until the centre has recorded it.
 
-What comes before that is an attempt's outcome: it queues the release. One that the journal cannot take is kept here and
-entered as soon as the journal can be written.
+What comes before that is what became of a write, and an attempt's outcome: they queue the report and the release. What
+the journal cannot take is kept here and entered as soon as the journal can be written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
 
@@ -61,6 +61,9 @@ class Outbox:
         self._on_refused = on_refused
         self._on_moved = on_moved
         self._wake = asyncio.Event()
+        self._results: dict[
+            tuple[str, int], Callable[[], Awaitable[object]]
+        ] = {}  # by write: enters it, not durable yet
         self._endings: dict[str, tuple[str, str | None]] = {}  # by attempt: outcome and reason that are not durable yet
         self._heard: dict[int, Acknowledged] = {}  # by item: answers that the journal is still to be told
         self._alarmed: set[int] = set()  # items whose receipt was refused: an answer that comes again is no news
@@ -87,6 +90,11 @@ class Outbox:
     def finish_later(self, attempt_id: str, outcome: str, reason: str | None) -> None:
         """Record an attempt's outcome when the journal can be written again, if it knows the attempt then."""
         self._endings[attempt_id] = (outcome, reason)
+        self.poke()
+
+    def result_later(self, attempt_id: str, n: int, enter: Callable[[], Awaitable[object]]) -> None:
+        """Enter what became of write `n` when the journal can be written again: a receipt is sent in any case."""
+        self._results[attempt_id, n] = enter
         self.poke()
 
     def is_to_end(self, attempt_id: str) -> bool:
@@ -133,6 +141,7 @@ class Outbox:
         """Send everything once, oldest attempt first; tell whether something is left to send."""
         self._on_moved()
         try:
+            await self._enter_results()
             await self._enter_endings()
             items = await self._journal.pending()
             for attempt_id in dict.fromkeys(item.attempt_id for item in items if not item.rejected):
@@ -149,6 +158,16 @@ class Outbox:
             return True
         finally:
             self._on_moved()
+
+    async def _enter_results(self) -> None:
+        """Enter what could not be. Raises JournalUnavailable, and keeps the rest."""
+        for write, enter in list(self._results.items()):
+            try:
+                await enter()
+            except ValueError:
+                log.exception("the journal contradicts a result", extra={"attempt_id": write[0], "n": write[1]})
+            if self._results.get(write) is enter:  # and not what came of it later
+                del self._results[write]
 
     async def _enter_endings(self) -> None:
         """Enter what could not be. Raises JournalUnavailable, and keeps the rest."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ from centrald.rules import model
 from gatewayd.central.port import ReservationState
 from gatewayd.dialogue.events import ClientGone
 from gatewayd.dialogue.vocabulary import Outcome, Reason, State
-from gatewayd.errors import CentralRejected, CentralUnavailable
-from gatewayd.journal.port import AttemptRecord
+from gatewayd.errors import CentralRejected, CentralUnavailable, JournalUnavailable
+from gatewayd.journal.port import AttemptRecord, OutboxItem
 from gatewayd.session.resolution import AGAIN_S, INTERVAL_S
 from gatewayd.session.session import Session
 from gatewayd.session.view import View
@@ -33,12 +34,14 @@ OTHER_KIOSK = model.KioskId("chain-b", "store-0002", "kiosk-9")
 
 
 class Leaving(Citizen):
-    """Cancels on the page for the new password, or leaves when asked for the card once more."""
+    """Cancels on the page for the new password, or leaves when asked for the card once more, which then answers."""
 
     cancels = False
 
     def answer(self, session: Session, view: View) -> None:
         if view.shown.state is State.RESOLVING:
+            if self.kiosk.reader.is_mute:
+                self.kiosk.reader.answer()
             session.tell(ClientGone())
         elif self.cancels and view.shown.state is State.ENTER_NEW_PASSWORD:
             session.submit_cancel(view.number)
@@ -285,6 +288,31 @@ async def test_a_report_outlives_a_restart_and_a_day_without_the_centre(world: W
         await a.settled()
         found = await record(a, "at-a")
         assert (found.outcome, found.resolution) == ("done", None)
+    assert await world.state("at-a") is ReservationState.USED
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_receipt_that_the_journal_could_not_take_is_sent_all_the_same(
+    world: World, change_number: int, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    async with world.a() as a:
+        result, citizen = a.journal.result, Leaving(a, a.card())
+
+        async def full_for_a_receipt(attempt_id: str, n: int, outcome: str, **what: Any) -> OutboxItem:
+            if outcome == "done":
+                raise JournalUnavailable("full")
+            return await result(attempt_id, n, outcome, **what)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(a.journal, "result", full_for_a_receipt)
+            if late:
+                a.reader.plan(change_number, Fault.MUTE_AFTER)
+            last = await citizen.do(await a.open("at-a"))
+            assert (last.shown.outcome, last.shown.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNRESOLVED)
+            await a.until(lambda: a.outbox._results)
+            assert (await record(a, "at-a")).resolution is None
+        await until_resolved(a, "at-a")
+        assert (await record(a, "at-a")).resolution == "done"
     assert await world.state("at-a") is ReservationState.USED
 
 
