@@ -135,7 +135,7 @@ class _Listener:
         socket, group, section = self._endpoint.socket, self._endpoint.group, self._endpoint.section
         if socket.exists() and not stat.S_ISSOCK(socket.stat().st_mode):
             raise ConfigError(f"{socket} exists and is not a socket - at `$.{section}.socket`")
-        before = os.umask(0o177)  # the file appears with mode 0600
+        before = os.umask(0o777 & ~OWNER_ONLY)  # the file appears with this mode
         try:
             self._server.add_insecure_port(f"unix:{socket}")
         except RuntimeError as error:
