@@ -195,7 +195,7 @@ def test_a_killed_server_is_there_again_and_the_browser_finds_it(screen: Install
     assert set(screens) & set(screen.processes(SCREEN))
 
 
-@pytest.mark.parametrize("killed", ["browser", "compositor", "seat"])
+@pytest.mark.parametrize("killed", ["page", "browser", "compositor", "seat"])
 def test_whatever_is_killed_a_browser_with_an_empty_profile_follows(
     screen: InstalledScreen, machine: Machine, browser: int, killed: str
 ) -> None:
@@ -203,9 +203,14 @@ def test_whatever_is_killed_a_browser_with_an_empty_profile_follows(
     before, pages = screen.processes(SCREEN), screen.pages()
     for left in (f"{PROFILE}/left", f"{RUNTIME}/left"):
         machine.run("touch", left, user=SCREEN_USER)
-    units = {"compositor": SCREEN, "seat": SEAT}
-    process = int(machine.shown(units[killed], "MainPID")) if killed in units else browser
-    machine.run("kill", "-KILL", str(process))
+    victims = {
+        "page": [process for process, words in before.items() if RENDERER in words],
+        "browser": [browser],
+        "compositor": [int(machine.shown(SCREEN, "MainPID"))],
+        "seat": [int(machine.shown(SEAT, "MainPID"))],
+    }[killed]
+    assert victims
+    machine.call("kill", "-KILL", *map(str, victims))  # a spare page may have ended meanwhile
     screen.wait_page(pages)
     assert not set(before) & set(screen.processes(SCREEN))
     assert not machine.exists(f"{PROFILE}/left")
@@ -222,3 +227,9 @@ def test_stopped_it_leaves_nothing(screen: InstalledScreen, machine: Machine) ->
     assert left == ""
     assert machine.run("ls", "-A", "/var/lib/jpki-kiosk") == ""
     assert "timed out" not in machine.journal(SCREEN) + machine.journal(SERVER)
+
+
+def test_the_boot_brings_it_back(screen: InstalledScreen, machine: Machine) -> None:
+    pages = screen.pages()
+    machine.run("systemctl", "start", machine.run("systemctl", "get-default").strip())
+    screen.wait_page(pages)
