@@ -97,7 +97,7 @@ class ReaderPort(Protocol):
 
     @property
     def stuck_for_s(self) -> float:
-        """For how long the owner thread has been past the deadline of the job it runs, in seconds; 0 while it moves."""
+        """For how long a job has been past its deadline, or the watch silent, in seconds; 0 while both move."""
         ...
 
     def connection(self) -> Connection:

@@ -85,7 +85,9 @@ class PcscReader:
     @property
     def stuck_for_s(self) -> float:
         """See `ReaderPort`."""
-        return max((self._clock.monotonic() - since for since in self._overdue.values()), default=0.0)
+        now = self._clock.monotonic()
+        silent = now - self._watch.last_seen - self._timing.silence_limit
+        return max(0.0, silent, *(now - since for since in self._overdue.values()))
 
     def connection(self) -> Connection:
         """See `ReaderPort`."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gatewayd.clock import Clock
-from gatewayd.errors import CardAbsent, ReaderHeld, ReaderMissing, ServiceLost, TransmitFailed
+from gatewayd.errors import CardAbsent, LinkError, ReaderHeld, ReaderMissing, TransmitFailed
 from gatewayd.reader import pcsc
 from gatewayd.reader.hooks import ReaderHooks
 from gatewayd.reader.pcsc import SlotState
@@ -84,7 +84,8 @@ class PresenceWatch:
                     self._hooks.reconnected()
                     was_lost = False
                 self._watch(self._context)
-            except ServiceLost as error:
+            except LinkError as error:
+                # Whatever pcscd says to this beside "gone": only a new context can tell whether it is well.
                 self._lose_service(error)
                 was_lost = was_lost or self._context is not None
             self._release()
@@ -105,7 +106,7 @@ class PresenceWatch:
             self._news.wait_for(told, seconds)
 
     def _watch(self, context: pcsc.Context) -> None:
-        """Watch under one context until `stop`. Raises ServiceLost."""
+        """Watch under one context until `stop`. Raises LinkError."""
         name, state = "", pcsc.UNAWARE
         while not self._stop.is_set():
             self.last_seen = self._clock.monotonic()
@@ -138,7 +139,7 @@ class PresenceWatch:
             self._look_again_at = self._clock.monotonic() + _LOOK_AGAIN_S
         return context.slot(name)
 
-    def _lose_service(self, error: ServiceLost) -> None:
+    def _lose_service(self, error: LinkError) -> None:
         if self._published.problem is not ReaderProblem.PCSC_UNAVAILABLE:
             _log.warning("pcscd is lost: %s", error)
         self._insertions.lose_sight()

@@ -495,6 +495,16 @@ async def test_pcscd_that_was_lost_is_found_without_a_busy_loop(scard: FakeScard
         assert b.heard.events == ["reconnected"]
 
 
+@pytest.mark.parametrize("function", ["SCardGetStatusChange", "SCardListReaders"])
+async def test_code_that_belongs_to_no_watch_does_not_end_it(scard: FakeScard, function: str) -> None:
+    async with bench(scard) as b:
+        await b.until(lambda state: state.problem is None)
+        scard.fail(f"reader-watch {function}", real.SCARD_E_NO_SMARTCARD)
+        scard.set_card(present=True)
+        await b.until(lambda state: state.problem is ReaderProblem.PCSC_UNAVAILABLE)
+        await b.until(lambda state: state.problem is None and state.card_present)
+
+
 async def test_card_that_pcscd_only_remembers_is_looked_for_once_more(scard: FakeScard) -> None:
     """The first time the reader is somebody's, and the look has to wait."""
     scard.state = 4 << 16 | real.SCARD_STATE_PRESENT | real.SCARD_STATE_MUTE
@@ -525,6 +535,7 @@ async def test_pcscd_that_hangs_is_noticed_without_a_job(scard: FakeScard) -> No
         await b.placed()
         scard.before["SCardGetStatusChange"] = lambda: hang([])
         await b.until(lambda state: state.problem is ReaderProblem.READER_STUCK)
+        assert b.reader.stuck_for_s > 0, "the service manager's watchdog is fed while it is 0"
         scard.before.clear()
         hang.end()
         await b.until(lambda state: state.problem is None)
