@@ -62,14 +62,19 @@ async function untilReady() {
 }
 
 // Ask for the outcome of an attempt whose stream is lost, until the daemon is there and has it.
-async function whatBecame(attempt_id) {
+async function whatBecame() {
+  const [attempt_id, accepted] = readFileSync(kept, "utf8").split(" ");
   for (;;) {
     const { error, attempt } = await new Promise((resolve) =>
       gateway.getAttempt({ attempt_id }, { deadline: Date.now() + 5000 }, (error, answer) =>
         resolve({ error, attempt: answer?.attempt }),
       ),
     );
-    if (error?.code === grpc.status.NOT_FOUND) return "OUTCOME_NOT_DONE"; // it was never begun
+    if (error?.code === grpc.status.NOT_FOUND) {
+      // Never begun; if it was, the daemon's journal is gone.
+      console.log(`the attempt is not known${accepted ? " any more" : ""}`);
+      return accepted ? "OUTCOME_UNKNOWN" : "OUTCOME_NOT_DONE";
+    }
     if (attempt?.outcome) {
       console.log("the attempt:", attempt.outcome, attempt.reason ?? "REASON_UNSPECIFIED");
       return attempt.outcome;
@@ -79,7 +84,8 @@ async function whatBecame(attempt_id) {
 }
 
 // Go through one attempt, and return its outcome.
-async function attempt(attempt_id) {
+async function attempt() {
+  const attempt_id = readFileSync(kept, "utf8");
   let view = {};
   const stream = resets.resetPassword();
   createInterface({ input: process.stdin }).on("line", (line) => {
@@ -88,10 +94,14 @@ async function attempt(attempt_id) {
   });
   stream.write({ start: { attempt_id, procedure: "PROCEDURE_SIGNING_PASSWORD", terms_accepted: true } });
   try {
-    for await (const response of stream) draw((view = response.view));
+    for await (const response of stream) {
+      draw((view = response.view));
+      // A refused attempt has no such view, and is not remembered.
+      if (view.state === "STATE_ADMITTING") writeFileSync(kept, `${attempt_id} accepted`);
+    }
   } catch (error) {
     console.log("the stream is lost:", grpc.status[error.code]);
-    return whatBecame(attempt_id);
+    return whatBecame();
   }
   return view.outcome;
 }
@@ -102,7 +112,6 @@ if (!underWay) {
   await untilReady();
   writeFileSync(kept, randomUUID()); // before the stream begins
 }
-const attemptId = readFileSync(kept, "utf8");
-const outcome = await (underWay ? whatBecame(attemptId) : attempt(attemptId));
+const outcome = await (underWay ? whatBecame() : attempt());
 unlinkSync(kept);
 process.exit(EXIT_CODES[outcome]);

@@ -62,8 +62,9 @@ def until_ready(gateway: GatewayServiceStub) -> None:
             return
 
 
-def what_became(gateway: GatewayServiceStub, attempt_id: str) -> rs.Outcome.ValueType:
+def what_became(gateway: GatewayServiceStub, kept: Path) -> rs.Outcome.ValueType:
     """Ask for the outcome of an attempt whose stream is lost, until the daemon is there and has it."""
+    attempt_id, *accepted = kept.read_text().split()
     while True:
         try:
             request = gw.GetAttemptRequest(attempt_id=attempt_id)
@@ -72,14 +73,15 @@ def what_became(gateway: GatewayServiceStub, attempt_id: str) -> rs.Outcome.Valu
                 print("the attempt:", rs.Outcome.Name(attempt.outcome), Reason.Name(attempt.reason))
                 return attempt.outcome
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:  # it was never begun
-                return rs.OUTCOME_NOT_DONE
+            if error.code() is grpc.StatusCode.NOT_FOUND:  # never begun; if it was, the daemon's journal is gone
+                print("the attempt is not known" + " any more" * bool(accepted))
+                return rs.OUTCOME_UNKNOWN if accepted else rs.OUTCOME_NOT_DONE
         threading.Event().wait(0.5)
 
 
-def attempt(gateway: GatewayServiceStub, resets: ResetServiceStub, attempt_id: str) -> rs.Outcome.ValueType:
+def attempt(gateway: GatewayServiceStub, resets: ResetServiceStub, kept: Path) -> rs.Outcome.ValueType:
     """Go through one attempt, and return its outcome."""
-    view = rs.View()
+    view, attempt_id = rs.View(), kept.read_text()
     requests: queue.Queue[rs.ResetPasswordRequest | None] = queue.Queue()
 
     def read() -> None:
@@ -95,9 +97,11 @@ def attempt(gateway: GatewayServiceStub, resets: ResetServiceStub, attempt_id: s
     try:
         for response in resets.ResetPassword(iter(requests.get, None)):
             draw(view := response.view)
+            if view.state == rs.STATE_ADMITTING:  # a refused attempt has no such view, and is not remembered
+                kept.write_text(f"{attempt_id} accepted")
     except grpc.RpcError as error:
         print("the stream is lost:", error.code().name)
-        return what_became(gateway, attempt_id)
+        return what_became(gateway, kept)
     return view.outcome
 
 
@@ -110,9 +114,8 @@ def main(socket: str, kept: Path) -> int:
         if not under_way:
             until_ready(gateway)
             kept.write_text(str(uuid.uuid4()))  # before the stream begins
-        attempt_id = kept.read_text()
         resets = ResetServiceStub(channel)
-        outcome = what_became(gateway, attempt_id) if under_way else attempt(gateway, resets, attempt_id)
+        outcome = what_became(gateway, kept) if under_way else attempt(gateway, resets, kept)
     kept.unlink()
     return EXIT_CODES[outcome]
 

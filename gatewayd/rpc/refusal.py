@@ -28,7 +28,7 @@ class ErrorReason(Enum):
     START_INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "the first request is not a well-formed start")
     START_MISSING = (grpc.StatusCode.DEADLINE_EXCEEDED, "no start came")
     ATTEMPT_KNOWN = (grpc.StatusCode.ALREADY_EXISTS, "this attempt id is known: ask GetAttempt")
-    ATTEMPT_NOT_FOUND = (grpc.StatusCode.NOT_FOUND, "this daemon never accepted that attempt id")
+    ATTEMPT_NOT_FOUND = (grpc.StatusCode.NOT_FOUND, "this daemon knows no attempt of that id")
     PAGE_SIZE_INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "page_size: at most 200")
     PAGE_TOKEN_INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "page_token: not one of this daemon's")
     JOURNAL_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "the journal is unavailable")

@@ -28,6 +28,7 @@ ENDS = {
     "whole-reset": 0,
     "two-wrong-pins": 1,
     "daemon-dies": 1,
+    "journal-lost": 2,
     "front-end-dies": 0,
     "unknown-and-resolved": 0,
     "unknown-and-left": 2,
@@ -82,6 +83,15 @@ def restarted(citizen: Citizen) -> None:
     citizen.stack.gatewayd.start()
 
 
+def restarted_anew(citizen: Citizen) -> None:
+    """Kill the daemon, and start it with an empty journal."""
+    gatewayd = citizen.stack.gatewayd
+    gatewayd.kill()
+    for file in gatewayd.journal.parent.glob(f"{gatewayd.journal.name}*"):
+        file.unlink()
+    gatewayd.start()
+
+
 @pytest.mark.parametrize("name", ENDS)
 async def test_exchange(citizen: Citizen, start: Callable[[], Program], name: str) -> None:
     cardsim = citizen.stack.cardsim
@@ -92,6 +102,7 @@ async def test_exchange(citizen: Citizen, start: Callable[[], Program], name: st
         "the card is placed": citizen.place,
         "the card is taken": citizen.lift,
         "the daemon dies, and is started again": lambda: restarted(citizen),
+        "the daemon dies, and is started again with a new journal": lambda: restarted_anew(citizen),
         "the citizen will lift the card too early": lambda: cardsim.plan(WRITE, "tear"),
         "the card will take its time for the change": lambda: write.append(cardsim.plan(WRITE, "mute")),
         "the card is being changed": lambda: wait_until(lambda: cardsim.struck(write[0]), PATIENCE_S, "the change"),

@@ -52,7 +52,7 @@ async def show_attempt(operators: Link, link: Link, attempt_id: str, say: Say, *
     try:
         told = await _told(operators, link, found[0] if found else attempt_id)
     except NoSuchAttempt:
-        said = "The daemon never accepted an attempt of this id."
+        said = "The daemon knows no attempt of this id: it never accepted it, or its journal was replaced since."
         say(as_json("no_such_attempt", attempt_id=attempt_id) if as_lines else said)
         return ExitCode.NO_SUCH_ATTEMPT
     attempt = told.attempt

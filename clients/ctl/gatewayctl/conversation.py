@@ -207,7 +207,7 @@ class Conversation:
                 return self._left()
             return self._ending_of_record(recording.result())
         except NoSuchAttempt:
-            self._reporter.say("The daemon never accepted the attempt: the card was not changed by it.")
+            self._reporter.say(texts.JOURNAL_LOST if self._began else texts.NEVER_ACCEPTED)
         except BrokenCall as again:
             self._reporter.say(
                 f"The daemon cannot be reached ({again}). What became of the attempt is not known; "
@@ -215,9 +215,13 @@ class Conversation:
             )
         return self._not_known(ExitCode.BROKEN_CALL)
 
+    @property
+    def _began(self) -> bool:
+        """Whether the daemon accepted the attempt, as far as was seen."""
+        return self._view.number > 0
+
     async def _record(self) -> Attempt:
-        began = self._view.number > 0
-        attempt = await self._link.attempt(self._attempt_id, wait_s=RETURN_S if began else 0.0)
+        attempt = await self._link.attempt(self._attempt_id, wait_s=RETURN_S if self._began else 0.0)
         for _ in range(POLLS):  # from the write on, an attempt runs to its result without its client
             if attempt.outcome != OUTCOME_UNSPECIFIED:
                 break

@@ -40,7 +40,7 @@ _OUTCOMES: dict[int | str, str] = {
     5: "the service cannot work now, nothing was changed",
     6: "the daemon cannot be reached, or the call broke and the outcome could not be learnt",
     7: "the attempt is still running",
-    8: "the daemon never accepted an attempt of that id, or more than one begins so",
+    8: "the daemon knows no attempt of that id, or more than one begins so",
 }
 _LEFT: dict[int | str, str] = {130: "left by Ctrl-C before the answer"}
 

@@ -46,7 +46,7 @@ class BrokenCall(Exception):
 
 
 class NoSuchAttempt(Exception):
-    """The daemon never accepted an attempt of that id."""
+    """The daemon knows no attempt of that id."""
 
 
 class Link:

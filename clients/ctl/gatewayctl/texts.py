@@ -207,6 +207,11 @@ MORE_TIME_SOON = "Less than 30 seconds are left. An empty line asks for more tim
 CANCELLING = "Cancelling; waiting for the outcome. Ctrl-C again leaves without it."
 TOO_LATE_TO_CANCEL = "This can no longer be cancelled; waiting. Ctrl-C again leaves."
 LEFT = "Left before the outcome was known. `gatewayctl attempt {attempt_id}` tells it."
+NEVER_ACCEPTED = "The daemon never accepted the attempt: the card was not changed by it."
+JOURNAL_LOST = (
+    "The daemon does not know the attempt any more: its journal was replaced. Whether the card was changed is not "
+    "known here; the centre knows what became of the reservation."
+)
 
 _NUMBERS = ("No tries are", "One try is", "Two tries are", "Three tries are")
 

@@ -20,6 +20,7 @@ from gatewayctl.exits import ExitCode
 from gatewayctl.link import BrokenCall, open_link
 from tests.unit.clients.scripted_daemon import Daemon, serve
 
+UNKNOWN_ID = "The daemon knows no attempt of this id: it never accepted it, or its journal was replaced since."
 NOON = datetime.datetime(2026, 11, 22, 3, 0, tzinfo=datetime.UTC)  # 12:00 in Tokyo
 
 
@@ -133,7 +134,7 @@ async def test_without_the_operators_socket_the_outcome_is_still_told() -> None:
 
 async def test_an_attempt_that_never_was() -> None:
     lines, code = await shown(Daemon(timeline=[]), Daemon(), 7)
-    assert (lines, code) == (["The daemon never accepted an attempt of this id."], ExitCode.NO_SUCH_ATTEMPT)
+    assert (lines, code) == ([UNKNOWN_ID], ExitCode.NO_SUCH_ATTEMPT)
 
 
 async def test_the_digits_of_a_receipt_are_enough() -> None:
@@ -142,7 +143,7 @@ async def test_the_digits_of_a_receipt_are_enough() -> None:
     lines, code = await shown(Daemon(attempts=attempts, timeline=TIMELINE), Daemon(), 0, digits="492525af")
     assert (lines[0], code) == ("Attempt  492525af-9f4a-46dc-bd68-5d3abab0e4d9", ExitCode.UNKNOWN)
     lines, code = await shown(Daemon(attempts=attempts, timeline=[]), Daemon(), 0, digits="492525a0")
-    assert (lines, code) == (["The daemon never accepted an attempt of this id."], ExitCode.NO_SUCH_ATTEMPT)
+    assert (lines, code) == ([UNKNOWN_ID], ExitCode.NO_SUCH_ATTEMPT)
 
 
 async def test_of_several_that_begin_so_none_is_taken_for_the_one() -> None:

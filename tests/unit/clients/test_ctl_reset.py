@@ -407,6 +407,17 @@ async def test_a_broken_stream_is_answered_from_the_record(
     assert "INTERNAL: planted" in person.screen
     if code is not ExitCode.DONE:
         assert texts.OUTCOMES["OUTCOME_DONE"] not in person.screen
+    assert (texts.JOURNAL_LOST in person.screen) == (not record)
+    assert texts.NEVER_ACCEPTED not in person.screen
+
+
+async def test_an_attempt_that_never_began_changed_nothing(person: Person) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.context.abort(grpc.StatusCode.INTERNAL, "planted")
+
+    ending = await hold(Daemon(), person, script)
+    assert (ending.source, ending.exit_code) == (Source.NOBODY, ExitCode.BROKEN_CALL)
+    assert texts.NEVER_ACCEPTED in person.screen
 
 
 async def test_a_stream_that_just_ends_is_no_outcome(person: Person) -> None:
