@@ -94,7 +94,7 @@ async def _serve(config: Config, clock: Clock, reread: Callable[[], Config], sig
         daemon = await build(config, clock, stack, tasks)
         await daemon.server.start()
         background = [tasks.create_task(work, name=name) for name, work in for_life(daemon, reread, signals)]
-        await daemon.server.ready()
+        daemon.server.ready()
         notify("READY=1")
         served = {
             "socket": config.api.socket,
@@ -191,7 +191,7 @@ def for_life(
 
     async def tell(problems: tuple[Problem, ...]) -> None:
         tell_status(problems)
-        await daemon.server.admits(not problems)
+        daemon.server.admits(not problems)
 
     yield "reader watch", daemon.manager.watch_reader()
     yield "readiness", daemon.readiness.poll()

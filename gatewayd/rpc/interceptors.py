@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias
@@ -77,11 +76,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(request: bytes | AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
             async with self._guarded(context, method):
                 decoded = _decoded(request, decode) if isinstance(request, bytes) else _each_decoded(request, decode)
-                responses = inner(decoded, context)
-                if inspect.isawaitable(responses):
-                    await responses  # it writes them itself, as the health service does
-                    return
-                async for response in responses:
+                async for response in inner(decoded, context):
                     yield response
 
         return call

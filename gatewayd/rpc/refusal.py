@@ -34,6 +34,7 @@ class ErrorReason(Enum):
     JOURNAL_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "the journal is unavailable")
     STOPPING = (grpc.StatusCode.UNAVAILABLE, "the daemon stops")
     METHOD_UNKNOWN = (grpc.StatusCode.UNIMPLEMENTED, "this socket does not offer that method")
+    SERVICE_UNKNOWN = (grpc.StatusCode.NOT_FOUND, "this socket does not offer that service")
     INTERNAL_CANCELLATION = (grpc.StatusCode.ABORTED, "internal cancellation")
     INTERNAL_ERROR = (grpc.StatusCode.INTERNAL, "internal error")
 

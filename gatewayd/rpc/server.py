@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from jpkireset.gateway.v1 import (
     gateway_service_pb2,
     gateway_service_pb2_grpc,
@@ -22,6 +22,7 @@ from jpkireset.gateway.v1 import (
 )
 
 from gatewayd.errors import ConfigError
+from gatewayd.rpc import health
 from gatewayd.rpc.gateway_service import GatewayService
 from gatewayd.rpc.interceptors import Guard
 from gatewayd.rpc.operator_service import OperatorService
@@ -92,26 +93,24 @@ class Server:
     async def start(self) -> None:
         """Bind every socket with its final owner and mode, then serve. Raises ConfigError when one cannot be bound."""
         for listener in self._listeners:
-            await listener.tell(health_pb2.HealthCheckResponse.NOT_SERVING)
-            await listener.tell_of_the_reset(False)
             listener.bind()
         for listener in self._listeners:
             await listener.start()
 
-    async def ready(self) -> None:
-        """Tell health checks that calls are served."""
+    def ready(self) -> None:
+        """Tell health checks that calls are served; the reset's may not be, all the same."""
         for listener in self._listeners:
-            await listener.tell(health_pb2.HealthCheckResponse.SERVING)
+            listener.health.tell({"", GATEWAY, OPERATOR}, able=True)
 
-    async def admits(self, attempts: bool) -> None:
+    def admits(self, attempts: bool) -> None:
         """Tell health checks of the reset whether an attempt could begin; GetStatus says why not."""
         for listener in self._listeners:
-            await listener.tell_of_the_reset(attempts)
+            listener.health.tell({RESET}, able=attempts)
 
     async def stop(self, grace_s: float) -> None:
         """Tell health checks, then let calls end within the grace; called again, the shorter one holds."""
         for listener in self._listeners:
-            await listener.health.enter_graceful_shutdown()
+            listener.health.end()
         await asyncio.gather(*(listener.stop(grace_s) for listener in self._listeners))
 
 
@@ -123,12 +122,12 @@ class _Listener:
         self._server = grpc.aio.server(interceptors=[guard], options=OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
         self.start = self._server.start
         self.stop = self._server.stop
-        self.health = health.aio.HealthServicer()
+        self.health = health.Health(endpoint.services)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         for register in endpoint.services.values():
             register(self._server)
         if endpoint.reflection:
-            self._server.add_generic_rpc_handlers((Reflection((*endpoint.services, health.SERVICE_NAME)),))
+            self._server.add_generic_rpc_handlers((Reflection((*endpoint.services, health.SERVICE)),))
 
     def bind(self) -> None:
         """Make the socket; nobody else can connect before it has its group. Raises ConfigError."""
@@ -149,14 +148,3 @@ class _Listener:
             except (LookupError, OSError) as error:
                 raise ConfigError(f"cannot give {socket} to `{group}` - at `$.{section}.group`") from error
             socket.chmod(OWNER_AND_GROUP)
-
-    async def tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        """Tell health checks of the socket and of each service on it; the reset's may be down all the same."""
-        for service in {"", *self._endpoint.services} - {RESET}:
-            await self.health.set(service, status)
-
-    async def tell_of_the_reset(self, admits: bool) -> None:
-        """Tell health checks of the reset, where it is offered."""
-        if RESET in self._endpoint.services:
-            answer = health_pb2.HealthCheckResponse
-            await self.health.set(RESET, answer.SERVING if admits else answer.NOT_SERVING)

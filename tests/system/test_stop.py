@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from jpkireset.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc, reset_service_pb2_grpc
 from jpkireset.gateway.v1 import reason_pb2 as reasons
 from jpkireset.gateway.v1.reset_service_pb2 import (
     OUTCOME_DONE,
@@ -188,8 +188,9 @@ async def test_a_stop_waits_for_callers_that_stay_and_for_no_watch(
             await front.ready()
             watching = asyncio.ensure_future(front.until_status(lambda status: False))
             if who != "a watch":
-                staying = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-                await staying.read()
+                staying = reset_service_pb2_grpc.ResetServiceStub(channel).ResetPassword()  # and no start is sent
+                stub = gateway_service_pb2_grpc.GatewayServiceStub(channel)
+                await stub.GetStatus(gateway_service_pb2.GetStatusRequest(), timeout=QUICK_S)  # behind it
             await front.status()
             begun = time.monotonic()
             for _ in range(signals):
@@ -199,6 +200,8 @@ async def test_a_stop_waits_for_callers_that_stay_and_for_no_watch(
             took[who] = time.monotonic() - begun
             with pytest.raises(grpc.aio.AioRpcError, match="the daemon stops"):
                 await watching
+            if who != "a watch":
+                staying.cancel()
         daemon.start()
     print("stop with " + ", ".join(f"{who}: {seconds:.2f} s" for who, seconds in took.items()))
     assert took["a watch"] < took["a caller"]

@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import h2.config
-import h2.connection
-import h2.settings
 import msgspec
 import pytest
 import pytest_asyncio
@@ -38,6 +35,7 @@ from centrald.rpc import receiving
 from centrald.rpc.health import MOST_OF_ONE
 from centrald.statement import Purpose, statement
 from centrald.storage import schema
+from tests.rig.closed_window import watch_without_reading
 from tests.rig.postgres import Postgres
 from tests.unit.centrald.world import KIOSK, OTHER_KIOSK, PROCEDURE, HeldCard, ManualClock, World, new_id
 
@@ -507,30 +505,12 @@ async def test_who_watches_the_health_takes_few_places(initialized: Path, tmp_pa
                 assert await check.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # the place is not free yet
 
 
-def watch_without_reading(address: str, authority: Path) -> socket.socket:
-    """Watch the health, and never let one byte of an answer's data come: HTTP/2 leaves that to who asks."""
+def connected(address: str, authority: Path) -> socket.socket:
+    """Return a connection with TLS, for HTTP/2."""
     host, _, port = address.rpartition(":")
     context = ssl.create_default_context(cafile=authority)
     context.set_alpn_protocols(["h2"])
-    link = context.wrap_socket(socket.create_connection((host, int(port)), SECONDS), server_hostname=host)
-    http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    http.initiate_connection()
-    http.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
-    link.sendall(http.data_to_send())
-    while not any(isinstance(event, h2.events.SettingsAcknowledged) for event in http.receive_data(link.recv(65_535))):
-        pass
-    headers = {
-        ":method": "POST",
-        ":scheme": "https",
-        ":path": "/grpc.health.v1.Health/Watch",
-        ":authority": host,
-        "te": "trailers",
-        "content-type": "application/grpc",
-    }
-    http.send_headers(1, [*headers.items()])
-    http.send_data(1, bytes(5), end_stream=True)
-    link.sendall(http.data_to_send())
-    return link
+    return context.wrap_socket(socket.create_connection((host, int(port)), SECONDS), server_hostname=host)
 
 
 async def test_a_watcher_that_takes_nothing_holds_nobody_up(
@@ -538,10 +518,11 @@ async def test_a_watcher_that_takes_nothing_holds_nobody_up(
 ) -> None:
     async with limited(initialized, tmp_path / "central", now, stop_seconds=1) as stage, stage.phone() as phone:
         authority = stage.directory / "tls/server-ca.pem"
-        link = await asyncio.to_thread(watch_without_reading, stage.phone_address, authority)
+        link = await asyncio.to_thread(connected, stage.phone_address, authority)
         stub: Any = health_pb2_grpc.HealthStub(phone)
         watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=3600)
         with contextlib.closing(link):
+            await asyncio.to_thread(watch_without_reading, link, "https", "localhost")
             assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
             listeners = stage.service._listeners
             assert listeners is not None

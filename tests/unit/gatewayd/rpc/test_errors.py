@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jpkireset.gateway.v1 import gateway_service_pb2 as gateway
 from jpkireset.gateway.v1 import operator_service_pb2 as operator
 from jpkireset.gateway.v1 import reset_service_pb2 as reset
@@ -97,6 +98,11 @@ async def no_such_method(daemon: Daemon) -> None:
     await raw(daemon, "/jpkireset.gateway.v1.OperatorService/ListAttempts", b"")
 
 
+async def health_of_no_service(daemon: Daemon) -> None:
+    stub = health_pb2_grpc.HealthStub(daemon.api)
+    await stub.Check(health_pb2.HealthCheckRequest(service="jpkireset.gateway.v1.OperatorService"), timeout=TIMEOUT_S)
+
+
 async def cancelled_inside(daemon: Daemon) -> None:
     async def cancel(_: str) -> NoReturn:
         raise asyncio.CancelledError(SECRET)
@@ -125,6 +131,7 @@ CAUSES: dict[ErrorReason, Call] = {
     ErrorReason.JOURNAL_UNAVAILABLE: no_journal,
     ErrorReason.STOPPING: watched_to_the_end,
     ErrorReason.METHOD_UNKNOWN: no_such_method,
+    ErrorReason.SERVICE_UNKNOWN: health_of_no_service,
     ErrorReason.INTERNAL_CANCELLATION: cancelled_inside,
     ErrorReason.INTERNAL_ERROR: fault,
 }

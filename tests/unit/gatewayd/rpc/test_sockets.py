@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import grp
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from gatewayd.rpc.operator_service import OperatorService
 from gatewayd.rpc.reset_service import ResetService
 from gatewayd.rpc.server import GATEWAY, OPERATOR, RESET, Server, for_front_ends, for_operators
 from tests.fakes.kiosk import Kiosk
+from tests.rig.closed_window import watch_without_reading
 from tests.unit.gatewayd.rpc.served import Daemon, error_info
 
 TIMEOUT_S = 5.0
@@ -44,8 +47,8 @@ async def reflected(channel: grpc.aio.Channel) -> list[str]:
 
 
 async def test_each_socket_offers_its_own(daemon: Daemon) -> None:
-    await daemon.server.ready()
-    await daemon.server.admits(True)
+    daemon.server.ready()
+    daemon.server.admits(True)
     for channel, offered, other in (
         (daemon.api, (GATEWAY, RESET), OPERATOR),
         (daemon.operators, (GATEWAY, OPERATOR), RESET),
@@ -69,24 +72,46 @@ async def test_reflection_is_the_operators(daemon: Daemon) -> None:
 async def test_health_says_when_calls_are_served(daemon: Daemon) -> None:
     channels = (daemon.api, daemon.operators)
     assert [await health_of(channel, "") for channel in channels] == [NOT_SERVING, NOT_SERVING]
-    await daemon.server.ready()
+    daemon.server.ready()
     assert [await health_of(channel, "") for channel in channels] == [SERVING, SERVING]
 
 
 async def test_health_can_be_watched(daemon: Daemon) -> None:
     watch = health_pb2_grpc.HealthStub(daemon.api).Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
     assert (await watch.read()).status == NOT_SERVING
-    await daemon.server.ready()
+    daemon.server.ready()
     assert (await watch.read()).status == SERVING
     watch.cancel()
 
 
+async def test_health_can_be_listed(daemon: Daemon) -> None:
+    daemon.server.ready()
+    told = await health_pb2_grpc.HealthStub(daemon.api).List(health_pb2.HealthListRequest(), timeout=TIMEOUT_S)
+    statuses = {service: answer.status for service, answer in told.statuses.items()}
+    assert statuses == {"": SERVING, GATEWAY: SERVING, RESET: NOT_SERVING}
+
+
+async def test_a_watcher_that_takes_nothing_holds_nobody_up(daemon: Daemon) -> None:
+    watch = health_pb2_grpc.HealthStub(daemon.api).Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+    assert (await watch.read()).status == NOT_SERVING
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(TIMEOUT_S)
+        link.connect(str(daemon.sockets[0]))
+        await asyncio.to_thread(watch_without_reading, link, "http", "localhost")
+        daemon.server.ready()
+        assert (await watch.read()).status == SERVING
+        async with asyncio.timeout(TIMEOUT_S):
+            await daemon.server.stop(0.1)
+    assert (await watch.read()).status == NOT_SERVING
+    assert await watch.code() is grpc.StatusCode.OK
+
+
 async def test_health_of_the_reset_says_whether_an_attempt_could_begin(daemon: Daemon) -> None:
     assert await health_of(daemon.api, RESET) == NOT_SERVING
-    await daemon.server.ready()
+    daemon.server.ready()
     assert await health_of(daemon.api, RESET) == NOT_SERVING
     for admits, told in ((True, SERVING), (False, NOT_SERVING)):
-        await daemon.server.admits(admits)
+        daemon.server.admits(admits)
         assert [await health_of(daemon.api, service) for service in (RESET, GATEWAY, "")] == [told, SERVING, SERVING]
 
 
