@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.rig.browser import Chromium, chromium
-from tests.rig.examiner import Examiner
+from tests.rig.examiner import LONG, Examiner
 from tests.rig.secrecy import Planted
 from tests.rig.site import Site
 from tests.rig.stage import Stage, screen_of, stack_of
 from tests.rig.visitor import NEW_PASSWORD, USER_PIN, Visitor
 
-LONGEST_S = 300  # of one test, with the making of a site, a stack and a browser
+# Of one test, with the making of a site, a stack and a browser. The long examination looks at a screen in twenty ways
+# on three panels, which takes the better part of a minute; the longest visit has two dozen screens.
+LONGEST_S = 1800 if LONG else 300
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
