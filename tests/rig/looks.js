@@ -36,7 +36,8 @@
     if (element.closest("[popover]:not(:popover-open)") || element.closest("svg")) continue;
     const wide = element.scrollWidth > element.clientWidth + 2;
     const high = element.scrollHeight > element.clientHeight + 2;
-    if ((overflowX !== "visible" && wide) || (overflowY !== "visible" && high) || (element.localName === "button" && (wide || high)))
+    const holds = element.matches("button, header, main, footer, .say, .do, .row, li, .alert");
+    if ((overflowX !== "visible" && wide) || (overflowY !== "visible" && high) || (holds && (wide || high)))
       found.push(`does not fit: ${called(element)} ${element.scrollWidth}×${element.scrollHeight} in ${element.clientWidth}×${element.clientHeight}`);
   }
 
@@ -108,7 +109,9 @@
     const element = node.parentElement;
     if (element.closest(".code, rt, .spoken, [data-entry]")) continue;
     const height = mm(parseFloat(getComputedStyle(element).fontSize) * 0.765);
-    const least = element.closest(".tools, .official, .other") ? wanted.smallLetterMm : wanted.letterMm;
+    const small = element.closest(".tools, .official, .other");
+    const note = element.closest(".key, .quiet, .secondary, .step, .aside, .note, .contact");
+    const least = small ? wanted.smallLetterMm : note ? wanted.letterMm : wanted.sentenceMm;
     if (height < least - 0.05) found.push(`letters of ${height.toFixed(1)} mm, not ${least}: ${node.data.trim().slice(0, 20)} in ${called(element)}`);
   }
   return [...new Set(found)];

@@ -28,7 +28,8 @@ LEAPT = json.dumps({"event": "leapt"})
 CODES = Path(jpki_kiosk.__file__).parent / "templates/_codes.html"
 LOOK = """() => {
   const screen = document.querySelector("#screen");
-  const text = (selector) => [...screen.querySelectorAll(selector)].filter((one) => one.checkVisibility())
+  const seen = (one) => one.checkVisibility({ visibilityProperty: true });
+  const text = (selector) => [...screen.querySelectorAll(selector)].filter(seen)
     .map((one) => one.textContent.replace(/\\s+/g, " ").trim()).join(" / ");
   const part = screen.querySelector("[data-panel]:not([hidden])")?.dataset.panel ?? "";
   const stage = screen.querySelector(".frame").className.match(/stage([1-3])/)?.[1] ?? "";

@@ -1,7 +1,7 @@
 """Pictures of every screen, to be looked at: `python -m tests.unit.clients.kiosk.gallery DIR [--languages ja,en] …`.
 
-It renders the templates without a server and without the page's program, with Debian's Chromium, and says where a
-text or a control leaves its place.
+It renders the templates without a server, and fits their text as the page does, with Debian's Chromium, and says where
+a text or a control leaves its place.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ REVEAL = "(selector) => document.querySelectorAll(selector).forEach((mark) => (m
 TURN = """(name) => {
   for (const panel of document.querySelectorAll('.panel')) panel.hidden = panel.dataset.panel !== name;
 }"""
+FIT = 'async () => (await import("/static/js/fit.js")).fitAnew(document.body)'
 COUNT = "() => document.querySelectorAll('[data-countdown]').forEach((mark) => (mark.textContent = 29))"
 
 
@@ -83,10 +84,25 @@ def act(page: Page, variant: str) -> None:
 def answer(route: Route) -> None:
     """Serve the package's own files."""
     path = PACKAGE / route.request.url.removeprefix(f"{ORIGIN}/")
-    if path.suffix == ".js" or not path.is_file():
+    if path.name == "page.js" or not path.is_file():
         route.fulfill(status=204, body="")
     else:
         route.fulfill(body=path.read_bytes(), content_type=mimetypes.guess_type(path)[0] or "font/woff2")
+
+
+def opened(page: Page) -> Page:
+    """Stand before the package's own files."""
+    page.route("**", answer)
+    page.goto(f"{ORIGIN}/static/css/kiosk.css")
+    return page
+
+
+def draw(page: Page, renderer: Renderer, shot: Shot) -> None:
+    """Draw a screen, and fit its text, as the program of the page would have done."""
+    page.set_content(renderer.document(SCENES[shot.scene], shot.preferences, token=""), wait_until="load")
+    page.evaluate("() => document.fonts.ready.then(() => null)")
+    act(page, shot.variant)
+    page.evaluate(FIT)
 
 
 def shoot(browser: Browser, shots: Sequence[Shot], directory: Path | None) -> Iterator[tuple[Shot, list[str]]]:
@@ -96,14 +112,9 @@ def shoot(browser: Browser, shots: Sequence[Shot], directory: Path | None) -> It
     for shot in shots:
         width, height = PANELS[shot.panel]
         if shot.panel not in pages:
-            pages[shot.panel] = browser.new_page(viewport={"width": width, "height": height})
-            pages[shot.panel].route("**", answer)
-            pages[shot.panel].goto(f"{ORIGIN}/static/css/kiosk.css")
+            pages[shot.panel] = opened(browser.new_page(viewport={"width": width, "height": height}))
         page = pages[shot.panel]
-        document = renderers[shot.panel].document(SCENES[shot.scene], shot.preferences, token="")
-        page.set_content(document, wait_until="load")
-        page.evaluate("() => document.fonts.ready.then(() => null)")
-        act(page, shot.variant)
+        draw(page, renderers[shot.panel], shot)
         if directory:
             page.screenshot(path=directory / shot.name, animations="disabled")
         yield shot, page.evaluate(FAULTS) + measured(page, shot.panel)

@@ -181,6 +181,7 @@ def test_official_terms_stand_beside_what_is_pressed() -> None:
             ("new_password", "確定する"),
             ("place_card", "次へ"),
             ("user_pin", "確認"),
+            ("user_pin_last_try", "入力する"),
         ):
             assert f'lang="ja">{term}</span>' in fragment(scene, wanted), (language, scene)
         assert 'lang="ja">署名用パスワード</span>' in fragment("new_password", wanted)

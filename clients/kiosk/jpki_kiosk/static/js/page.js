@@ -1,5 +1,6 @@
 // The page: draws what the server says, sends what is pressed, decides nothing.
 
+import { fitAnew, fitText } from "./fit.js";
 import { Link } from "./link.js";
 import { INERT_MS, definePads, wipeDrafts } from "./pads.js";
 import { playOnce, soundFor, unlockSound } from "./sound.js";
@@ -42,12 +43,20 @@ function draw(event) {
     const focused = changed ? "" : selectorOf(document.activeElement);
     screen.dataset.name = event.name;
     screen.innerHTML = html.createHTML(event.html);
+    fit();
     if (changed || drawn.html === null) rest(); // the document itself comes inert: it takes no press before this
     else focusOn(focused);
   }
   drawn = event;
   soundFor(`${event.name}/${event.stage}/${event.sound}`, event.sound, event.sound_every_s);
   watchTime();
+}
+
+// The frame says in its attributes what is shown, and how; of the password's page one part is visible.
+function fit() {
+  const frame = screen.querySelector(".frame");
+  const part = screen.querySelector("[data-panel]:not([hidden])")?.dataset.panel;
+  if (frame) fitText(document.body, [frame.lang, frame.className, part, ...Object.values(frame.dataset)].join(" "));
 }
 
 // A finger that was already on its way must not press what has just come under it.
@@ -87,6 +96,7 @@ function watchTime() {
   for (const count of warning.querySelectorAll("[data-countdown]")) count.textContent = String(Math.min(left, WARN_S));
   if (warn === !warning.hidden) return;
   warning.hidden = !warn;
+  fit();
   updateInert();
   if (warn) {
     for (const pad of pads()) pad.hide();
@@ -149,7 +159,11 @@ function serverIsAway() {
 }
 
 function updateLost() {
-  lost.hidden = !away && !late;
+  const hidden = !away && !late;
+  if (hidden !== lost.hidden) {
+    lost.hidden = hidden;
+    fit();
+  }
   updateInert();
 }
 
@@ -187,7 +201,13 @@ document.addEventListener("mousedown", (event) => {
   if (event.target.closest("pin-pad button, password-pad button")) event.preventDefault(); // Enter stays 「確認」
 });
 document.addEventListener("secret", (event) => heeded(link.secret(event.detail.path, event.detail.body)));
-document.addEventListener("panel", rest);
+document.addEventListener("panel", () => {
+  fit();
+  rest();
+});
+document.addEventListener("toggle", fit, true); // the languages are shown
+window.addEventListener("resize", () => fitAnew(document.body));
+document.fonts.addEventListener("loadingdone", () => fitAnew(document.body));
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") event.preventDefault(); // nothing is closed or left by accident
   const [pad] = pads();
@@ -199,6 +219,7 @@ for (const kind of ["contextmenu", "dragstart", "selectstart"]) {
 }
 window.addEventListener("pagehide", wipeDrafts);
 setInterval(watchTime, 250);
+fit();
 
 if (token) link.open();
 else {
