@@ -93,16 +93,6 @@ class PcscReader:
         """See `ReaderPort`."""
         return _Connection(self)
 
-    @property
-    def lock_held_since(self) -> float | None:
-        """When the reader lock was taken, monotonic; None while it is free. Callable from every thread."""
-        return self._thread.held_since
-
-    @property
-    def watch_last_seen(self) -> float:
-        """When the presence watch last came round, monotonic: within a slice, normally. Callable from every thread."""
-        return self._watch.last_seen
-
     # For the connections
 
     async def submit(

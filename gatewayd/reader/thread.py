@@ -67,7 +67,7 @@ class _Held:
 
 
 class CardThread:
-    """The thread's state; `run` is its body. `submit`, `stop` and `held_since` are for the loop and for metrics."""
+    """The thread's state; `run` is its body. `submit` and `stop` are for the loop."""
 
     def __init__(
         self,
@@ -96,12 +96,6 @@ class CardThread:
         """Let a running job send nothing further, refuse the rest and end the thread."""
         self._stopping.set()
         self._queue.put(None)
-
-    @property
-    def held_since(self) -> float | None:
-        """When the reader lock was taken, monotonic; None while it is free. Readable while a job hangs."""
-        held = self._held
-        return held.since if held else None
 
     def run(self) -> None:
         """Work until `stop`: the thread's body."""
