@@ -12,6 +12,7 @@ from gatewayd.secret import Secret
 
 # `CentralUnavailable.detail` when the centre is not there at all, whatever the call is (`failure.py`).
 ABSENT = frozenset({"dns", "refused", "unreachable", "tls", "deadline", "unavailable"})
+SILENT_IN_A_ROW = 2  # attempts whose calls had no answer: nobody is there. One alone may have a trouble of its own
 MALFORMED = "malformed"  # an answer that is none
 
 

@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
 
 from gatewayd.central.port import (
     ABSENT,
+    SILENT_IN_A_ROW,
     Acknowledged,
     CentralPort,
     Receipt,
@@ -144,14 +145,17 @@ class Outbox:
             await self._enter_results()
             await self._enter_endings()
             items = await self._journal.pending()
+            silent = 0
             for attempt_id in dict.fromkeys(item.attempt_id for item in items if not item.rejected):
                 try:
                     async with self._lock(attempt_id):
                         await self._send_waiting(attempt_id)
                     self._complaints.pop(attempt_id, None)
+                    silent = 0
                 except CentralUnavailable as error:
                     self._complain(attempt_id, str(error))
-                    if error.detail in ABSENT:  # nothing else is tried now; other failures are one attempt's own
+                    silent = silent + 1 if error.detail in ABSENT else 0
+                    if silent == SILENT_IN_A_ROW:  # nothing else is tried now; before that it may be one attempt's own
                         break
             return any(not item.rejected for item in await self._journal.pending())
         except JournalUnavailable:

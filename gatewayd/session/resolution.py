@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from gatewayd.central.port import ABSENT, CentralPort, ReservationState
+from gatewayd.central.port import ABSENT, SILENT_IN_A_ROW, CentralPort, ReservationState
 from gatewayd.clock import Clock
 from gatewayd.errors import CentralUnavailable, JournalUnavailable
 from gatewayd.journal.port import JournalPort
@@ -48,17 +48,22 @@ class Resolution:
 
     async def ask(self) -> None:
         """Ask once for each unresolved attempt. Raises CentralUnavailable when nobody is there, JournalUnavailable."""
+        silent = list[CentralUnavailable]()
         for record in await self._journal.unresolved():
             try:
                 state = await self._central.get_attempt(record.attempt_id)
             except CentralUnavailable as error:
-                if error.detail in ABSENT:
-                    raise
+                silent = [*silent, error] if error.detail in ABSENT else []
+                if len(silent) == SILENT_IN_A_ROW:
+                    break
                 # The trouble of one attempt keeps no other waiting.
                 log.warning("not told of an attempt", extra={"attempt_id": record.attempt_id, "why": error.detail})
                 continue
+            silent = []
             if resolution := RESOLUTIONS.get(state):
                 with contextlib.suppress(ValueError):  # a receipt that arrived meanwhile has resolved it, for good
                     await self._journal.resolve(record.attempt_id, resolution)
                     log.info("resolved", extra={"attempt_id": record.attempt_id, "resolution": resolution})
                 self._on_moved()
+        if silent:
+            raise silent[-1]

@@ -17,6 +17,7 @@ from tests.fakes.clock import FakeClock
 
 FIRST = "0a6fd1b2-3d1c-4b0e-9a53-1f3c7c9f3b11"
 SECOND = "5d0f5b9e-60f5-4c4c-8d5c-1b6b5f0f7d22"
+THIRD = "9c1c3f6e-8d0e-4f6d-a5a5-3c0f1b2d4e33"
 USED = Acknowledged(Verdict.VALID, ReservationState.USED)
 DISBELIEVED = Acknowledged(Verdict.INVALID, ReservationState.IN_DOUBT)
 
@@ -207,20 +208,20 @@ async def test_a_poke_ends_the_pause(running: Rig) -> None:
     await rig.until_empty()
 
 
-async def test_an_absent_centre_is_asked_once_a_round(running: Rig) -> None:
+async def test_an_absent_centre_is_asked_twice_a_round(running: Rig) -> None:
     rig = running
-    absent = CentralUnavailable("deadline")
-    rig.centre.failures = {FIRST: absent, SECOND: absent}
-    await written(rig, FIRST)
-    await written(rig, SECOND)
+    rig.centre.failures = dict.fromkeys((FIRST, SECOND, THIRD), CentralUnavailable("deadline"))
+    for attempt_id in (FIRST, SECOND, THIRD):
+        await written(rig, attempt_id)
     rig.outbox.poke()
     await rig.until_resting()
-    assert {attempt_id for attempt_id, *_ in rig.centre.heard} == {FIRST}
+    assert {attempt_id for attempt_id, *_ in rig.centre.heard} == {FIRST, SECOND}
 
 
-async def test_one_attempt_s_failure_does_not_hold_up_the_others(running: Rig) -> None:
+@pytest.mark.parametrize("failure", ["internal", "deadline"])
+async def test_one_attempt_s_failure_does_not_hold_up_the_others(running: Rig, failure: str) -> None:
     rig = running
-    rig.centre.failures[FIRST] = CentralUnavailable("internal")
+    rig.centre.failures[FIRST] = CentralUnavailable(failure)
     await written(rig, FIRST)
     await written(rig, SECOND)
     rig.outbox.poke()
