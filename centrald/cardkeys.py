@@ -7,7 +7,6 @@ SP 800-108 r1. AES-128, 8-byte MACs, i = 60, security level 13. Session keys are
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 import stat
 from dataclasses import dataclass, field
@@ -17,7 +16,8 @@ from typing import Protocol, Self
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
-from centrald.errors import AlreadyThere, ConfigError
+from centrald import files
+from centrald.errors import ConfigError
 from centrald.rules.model import DIVERSIFICATION_BYTES, Procedure, Transcript
 
 MASTER_KEY_BYTES = 32  # AES-256
@@ -70,12 +70,7 @@ class FileMasterKey:
     @staticmethod
     def create(path: Path) -> None:
         """Write a new random key, mode 0600; raises AlreadyThere."""
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise AlreadyThere(f"{path} exists") from None
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(MASTER_KEY_BYTES) + "\n")
+        files.write_new(path, f"{secrets.token_hex(MASTER_KEY_BYTES)}\n".encode(), mode=0o600)
 
     def cmac(self, message: bytes) -> bytes:
         """See `MasterKey`."""

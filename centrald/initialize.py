@@ -12,6 +12,7 @@ from centrald.certificates import load_roots
 from centrald.clock import Clock, SystemClock
 from centrald.config import CONFIG_NAME, Config, Storage, template
 from centrald.errors import AlreadyThere
+from centrald.files import write_new
 from centrald.revocation import SUFFIX
 from centrald.storage.database import Database, parse
 
@@ -49,7 +50,7 @@ def initialize(
         issued.write(directory / f"authority/{name}-ca.pem", directory / f"authority/{name}-ca.key")
         (key_id,) = load_roots(directory / f"authority/{name}-ca.pem")
         empty = pki.empty_revocation_list(issued)
-        pki.write_new(directory / f"authority/{key_id}{SUFFIX}", empty, mode=0o600)  # where `crl import` puts the next
+        write_new(directory / f"authority/{key_id}{SUFFIX}", empty, mode=0o600)  # where `crl import` puts the next
     server_authority = pki.tls_authority("centrald server authority", now)
     server_authority.write(directory / SERVER_AUTHORITY, directory / SERVER_AUTHORITY_KEY)
     server = pki.server_certificate(server_authority, server_names, now)
@@ -61,9 +62,7 @@ def initialize(
         asyncio.run(_make_tables(storage_url, directory))
     finally:
         os.umask(before)
-    pki.write_new(
-        directory / CONFIG_NAME, template(always_open=always_open, storage_url=storage_url).encode(), mode=0o600
-    )
+    write_new(directory / CONFIG_NAME, template(always_open=always_open, storage_url=storage_url).encode(), mode=0o600)
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 
+from centrald import files
 from centrald.cardkeys import FileMasterKey, MasterKey, StaticKeys, derivation
 from centrald.errors import AlreadyThere, ConfigError
 from centrald.hsm import Token, TokenKey, read_pin
@@ -153,10 +154,7 @@ def add(directory: Path, first: str, ring: str, new: Generation) -> Generation:
     finally:
         _close(tokens.values())
     before = path.read_text(encoding="utf-8") if path.exists() else _HEAD
-    temporary = path.with_suffix(".new")
-    temporary.write_text(before + _text(new), encoding="utf-8")
-    temporary.chmod(0o600)
-    temporary.replace(path)
+    files.replace(path, (before + _text(new)).encode())
     generations(directory, first, ring)
     return new
 

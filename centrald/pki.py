@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from centrald.errors import AlreadyThere, ConfigError
+from centrald import files
+from centrald.errors import ConfigError
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -42,8 +42,8 @@ class Issued:
         pem = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        write_new(key, pem, mode=0o600)
-        write_new(certificate, self.certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+        files.write_new(key, pem, mode=0o600)
+        files.write_new(certificate, self.certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
     def replace(self, certificate: Path, key: Path) -> None:
         """Write both over what is there, each in one step, the key first: who finds only that keeps the old pair."""
@@ -53,16 +53,6 @@ class Issued:
         self.write(new_certificate, new_key)
         new_key.replace(key)
         new_certificate.replace(certificate)
-
-
-def write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that must not exist yet; raises AlreadyThere."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        raise AlreadyThere(f"{path} exists") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
 
 
 def card_authority(unit: str, now: datetime.datetime) -> Issued:

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
+from centrald import files
 from centrald.certificates import BROKEN
 from centrald.errors import AlreadyThere, ConfigError
 
@@ -218,9 +219,7 @@ class Revocations:
         if known == new:
             return new, False
         path = self._folder / f"{new.authority_key_id}{SUFFIX}"
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(data)
-        temporary.replace(path)  # the service reads all of it or nothing
+        files.replace(path, data)  # the service reads all of it or nothing
         self._lists = self._lists | {new.authority_key_id: new}
         return new, True
 

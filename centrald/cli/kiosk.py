@@ -11,6 +11,7 @@ from centrald.cli.common import DEFAULT_DIRECTORY, AsJson, Directory, show, show
 from centrald.cli.fleet import checked_id, checked_path, switch
 from centrald.clock import SystemClock
 from centrald.errors import AlreadyThere, NotThere
+from centrald.files import write_new
 from centrald.kioskname import uri_of
 from centrald.rules.model import KioskId
 from centrald.storage.ledger import Entry, Event
@@ -73,7 +74,7 @@ def _write_certificate(directory: Path, name: KioskId, out: Path) -> dict[str, A
     issued = pki.kiosk_certificate(authority, uri_of(name), str(name), SystemClock().now())
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     issued.write(files["kiosk.pem"], files["kiosk.key"])
-    pki.write_new(files["server-ca.pem"], (directory / SERVER_AUTHORITY).read_bytes(), mode=0o644)
+    write_new(files["server-ca.pem"], (directory / SERVER_AUTHORITY).read_bytes(), mode=0o644)
     return {
         "kiosk": str(name),
         "uri": uri_of(name),
