@@ -13,9 +13,11 @@ from centrald.errors import AlreadyThere
 from centrald.files import replace, write_new
 
 
-@pytest.mark.parametrize(
-    "write", [lambda path: write_new(path, b"new", mode=0o600), lambda path: replace(path, b"new")]
-)
+def write_private(path: Path, data: bytes) -> None:
+    write_new(path, data, mode=0o600)
+
+
+@pytest.mark.parametrize("write", [write_private, replace])
 def test_what_is_written_is_synced_and_then_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]
 ) -> None:
