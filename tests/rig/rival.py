@@ -18,12 +18,16 @@ SECONDS = 20.0
 
 
 class Rival:
-    """Connected from the start; its attempt begins with `begin` and ends with the context, cancelled."""
+    """Its stream is there from the start; its attempt begins with `begin`, soon, and ends with the context, cancelled.
+
+    So the daemon has one message to read where who comes second has a stream to open first.
+    """
 
     def __init__(self, socket: Path) -> None:
         self._channel = grpc.insecure_channel(f"unix:{socket}")
         self._requests: queue.Queue[reset.ResetPasswordRequest | None] = queue.Queue()
         self._views: list[reset.View] = []
+        self._opened = threading.Event()
         self._on_the_way = threading.Event()
         self._thread = threading.Thread(target=self._follow)
 
@@ -31,7 +35,6 @@ class Rival:
         """Agree to the terms; returns when the start has been sent, whether or not the daemon runs."""
         start = reset.Start(procedure=reset.PROCEDURE_SIGNING_PASSWORD, terms_accepted=True)
         self._requests.put(reset.ResetPasswordRequest(start=start))
-        self._thread.start()
         assert self._on_the_way.wait(SECONDS)
 
     def _sent(self) -> Iterator[reset.ResetPasswordRequest]:
@@ -40,15 +43,20 @@ class Rival:
             self._on_the_way.set()  # asked for the next one: this one is in the socket
 
     def _follow(self) -> None:
-        for response in ResetServiceStub(self._channel).ResetPassword(self._sent()):
+        responses = ResetServiceStub(self._channel).ResetPassword(self._sent())
+        self._opened.set()
+        for response in responses:
             self._views.append(response.view)
 
     def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._opened.wait(SECONDS)
+        # Behind the stream on the same connection: once it is answered, the daemon has both.
         GatewayServiceStub(self._channel).GetStatus(gateway.GetStatusRequest(), timeout=SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._thread.ident and self._views:
+        if self._views:
             number = self._views[-1].number
             self._requests.put(reset.ResetPasswordRequest(view_number=number, cancel=reset.Cancel()))
             self._thread.join(SECONDS)
