@@ -38,6 +38,8 @@ _WITHHELD = "withheld"
 _VERDICTS = {Verdict.NONE: "", Verdict.VALID: "valid", Verdict.INVALID: "invalid"}
 _REFUSED = Acknowledged(Verdict.INVALID, ReservationState.NONE)
 
+Enter = Callable[[], Awaitable[object]]  # puts something into the journal; raises JournalUnavailable
+
 log = logging.getLogger(__name__)
 
 
@@ -62,9 +64,7 @@ class Outbox:
         self._on_refused = on_refused
         self._on_moved = on_moved
         self._wake = asyncio.Event()
-        self._results: dict[
-            tuple[str, int], Callable[[], Awaitable[object]]
-        ] = {}  # by write: enters it, not durable yet
+        self._results: dict[tuple[str, int], Enter] = {}  # by write: what became of it, not durable yet
         self._endings: dict[str, tuple[str, str | None]] = {}  # by attempt: outcome and reason that are not durable yet
         self._heard: dict[int, Acknowledged] = {}  # by item: answers that the journal is still to be told
         self._alarmed: set[int] = set()  # items whose receipt was refused: an answer that comes again is no news
@@ -93,7 +93,7 @@ class Outbox:
         self._endings[attempt_id] = (outcome, reason)
         self.poke()
 
-    def result_later(self, attempt_id: str, n: int, enter: Callable[[], Awaitable[object]]) -> None:
+    def result_later(self, attempt_id: str, n: int, enter: Enter) -> None:
         """Enter what became of write `n` when the journal can be written again: a receipt is sent in any case."""
         self._results[attempt_id, n] = enter
         self.poke()
